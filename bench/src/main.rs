@@ -1,0 +1,2 @@
+//! Servers to measure and the load that measures them.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The examples of Snapback; each is a file beside this one.
