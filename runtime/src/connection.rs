@@ -1,0 +1,261 @@
+//! One connection: bytes in, replies in order, bytes out.
+
+use std::io;
+use std::mem::MaybeUninit;
+
+use snapback_operators::Peer;
+
+use crate::http1::{Decoder, HeaderTable, Step};
+use crate::inbox::Inbox;
+use crate::io::poller::Interest;
+use crate::io::socket::{Read, Socket};
+use crate::outbox::Outbox;
+use crate::partition::{Buffers, Worker};
+
+/// Requests of one connection that a turn answers before it looks after the others.
+const REQUESTS_PER_TURN: usize = 128;
+/// What a client may still send behind its last request before its connection is cut. Until then
+/// it is read and thrown away: closing at once would make the kernel send a reset, which can
+/// overtake the reply.
+const LINGER_BYTES: usize = 1 << 20;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+pub(crate) struct Connection {
+    socket: Socket,
+    peer: Peer,
+    decoder: Decoder,
+    /// Only while a part of a request waits for the rest.
+    inbox: Option<Box<Inbox>>,
+    /// Only while the kernel does not take replies as fast as they are made.
+    outbox: Option<Box<Outbox>>,
+    phase: Phase,
+    /// The kernel may hold bytes that were not read.
+    readable: bool,
+    /// The peer hung up, so that the socket must be read until its end is seen.
+    hung_up: bool,
+    /// How many bytes the request at hand needs in all, when that is known.
+    wanted_bytes: usize,
+    /// What the poller was told to watch for.
+    interest: Interest,
+    /// The oldest unanswered offset, as the partition knows it.
+    pub(crate) known_unanswered: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are read and answered.
+    Open,
+    /// The client sends no more; what it sent is answered.
+    Ended,
+    /// The last reply is made; nothing is read until it is sent.
+    Closing,
+    /// Everything is sent; what still comes is thrown away, so many bytes at most.
+    Lingering { left_bytes: usize },
+}
+
+/// What a connection needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// An event.
+    Waiting,
+    /// Another turn: its share of this one is used up.
+    Again,
+    /// Nothing: it is over.
+    Closed,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: Socket, peer: Peer) -> Self {
+        Connection {
+            socket,
+            peer,
+            decoder: Decoder::default(),
+            inbox: None,
+            outbox: None,
+            phase: Phase::Open,
+            readable: true,
+            hung_up: false,
+            wanted_bytes: 0,
+            interest: Interest::Read,
+            known_unanswered: None,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Notes an event of the poller.
+    #[inline]
+    pub(crate) fn note_event(&mut self, hung_up: bool) {
+        self.readable = true;
+        self.hung_up |= hung_up;
+    }
+
+    /// The offset of the oldest request whose reply is not sent.
+    #[inline]
+    pub(crate) fn oldest_unanswered(&self) -> Option<u64> {
+        self.outbox.as_ref().and_then(|outbox| outbox.oldest_unanswered())
+    }
+
+    /// What the poller is to watch for, when that changed.
+    #[inline]
+    pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
+        let interest = if self.outbox.is_some() { Interest::ReadWrite } else { Interest::Read };
+        (interest != self.interest).then(|| {
+            self.interest = interest;
+            interest
+        })
+    }
+
+    /// The share of a turn: fill the inbox, answer what is whole, flush the outbox.
+    #[inline]
+    pub(crate) fn serve(&mut self, worker: &mut Worker, buffers: &mut Buffers) -> Served {
+        let mut inbox = self.inbox.take().unwrap_or_else(|| buffers.inbox());
+        let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
+        let served = self
+            .exchange(worker, &mut inbox, &mut outbox)
+            // Who reset the connection, or made it fail otherwise, is gone.
+            .unwrap_or(Served::Closed);
+        if served != Served::Closed {
+            if !inbox.is_empty() {
+                match inbox.split_rest() {
+                    Some(rest) => self.inbox = Some(rest),
+                    None => self.inbox = Some(std::mem::take(&mut inbox)),
+                }
+            }
+            if !outbox.is_empty() {
+                self.outbox = Some(std::mem::take(&mut outbox));
+            }
+        }
+        buffers.take_inbox(inbox);
+        buffers.take_outbox(outbox);
+        served
+    }
+
+    #[inline]
+    fn exchange(
+        &mut self,
+        worker: &mut Worker,
+        inbox: &mut Inbox,
+        outbox: &mut Outbox,
+    ) -> io::Result<Served> {
+        outbox.flush(&self.socket)?;
+        let mut again = false;
+        if matches!(self.phase, Phase::Open | Phase::Ended) && !is_full(outbox, worker) {
+            if self.readable && self.phase == Phase::Open {
+                self.fill(inbox)?;
+            }
+            again = self.answer(worker, inbox, outbox);
+            outbox.flush(&self.socket)?;
+        }
+        if self.phase == Phase::Ended && !again && outbox.is_empty() {
+            // What is left of a request whose end will never come is nobody's any more.
+            return Ok(Served::Closed);
+        }
+        if self.phase == Phase::Closing && outbox.is_empty() {
+            self.socket.finish();
+            inbox.clear();
+            self.phase = Phase::Lingering { left_bytes: LINGER_BYTES };
+        }
+        if let Phase::Lingering { left_bytes } = self.phase {
+            return self.linger(inbox, left_bytes);
+        }
+        // What is not read because replies wait is read when they have gone.
+        let more = self.phase == Phase::Open && self.readable;
+        let again = (again || more) && !is_full(outbox, worker);
+        Ok(if again { Served::Again } else { Served::Waiting })
+    }
+
+    #[inline]
+    fn fill(&mut self, inbox: &mut Inbox) -> io::Result<()> {
+        let (read, emptied) = inbox.fill(&self.socket, self.wanted_bytes)?;
+        match read {
+            Read::End => self.phase = Phase::Ended,
+            // A read that brought less than there was room for has emptied the socket: the read
+            // that would only say so is skipped (245 ns).
+            Read::Bytes(_) | Read::Empty => self.readable = self.hung_up || !emptied,
+        }
+        Ok(())
+    }
+
+    /// Answers what is whole, and tells whether more may be.
+    #[inline]
+    fn answer(&mut self, worker: &mut Worker, inbox: &mut Inbox, outbox: &mut Outbox) -> bool {
+        for _ in 0..REQUESTS_PER_TURN {
+            if inbox.is_empty() {
+                return false;
+            }
+            let mut headers: HeaderTable<'_> = [const { MaybeUninit::uninit() }; _];
+            let limits = &worker.policy.limits;
+            match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
+                Ok(Step::Request(decoded)) => {
+                    let keep_alive = worker.answer(&decoded, &self.peer, outbox);
+                    let consumed = decoded.consumed;
+                    inbox.consume(consumed);
+                    self.wanted_bytes = 0;
+                    if !keep_alive {
+                        self.phase = Phase::Closing;
+                        return false;
+                    }
+                    if is_full(outbox, worker) {
+                        return true;
+                    }
+                }
+                Ok(Step::NeedMore { send_continue, wanted_bytes }) => {
+                    self.wanted_bytes = wanted_bytes;
+                    if send_continue {
+                        outbox.bytes().extend_from_slice(CONTINUE);
+                    }
+                    return false;
+                }
+                Ok(Step::Dechunk) => {
+                    match self.decoder.dechunk(inbox.unparsed_mut(), &worker.policy.limits) {
+                        Ok(bytes) => inbox.truncate(bytes),
+                        Err(reject) => return self.reject(&reject, worker, outbox),
+                    }
+                }
+                Err(reject) => return self.reject(&reject, worker, outbox),
+            }
+        }
+        true
+    }
+
+    #[cold]
+    fn reject(&mut self, reject: &crate::http1::Reject, worker: &mut Worker, outbox: &mut Outbox) -> bool {
+        worker.reject(reject, outbox);
+        self.phase = Phase::Closing;
+        false
+    }
+
+    /// Throws away what comes until the client closes as well.
+    #[cold]
+    fn linger(&mut self, inbox: &mut Inbox, mut left_bytes: usize) -> io::Result<Served> {
+        inbox.clear();
+        while self.readable {
+            let (read, emptied) = inbox.fill(&self.socket, 0)?;
+            inbox.clear();
+            match read {
+                Read::End => return Ok(Served::Closed),
+                Read::Empty => self.readable = false,
+                Read::Bytes(bytes) => {
+                    left_bytes = left_bytes.saturating_sub(bytes);
+                    if left_bytes == 0 {
+                        return Ok(Served::Closed);
+                    }
+                    self.readable = self.hung_up || !emptied;
+                }
+            }
+        }
+        self.phase = Phase::Lingering { left_bytes };
+        Ok(Served::Waiting)
+    }
+}
+
+/// Whether so much waits to be sent that no further request is taken on.
+#[inline]
+fn is_full(outbox: &Outbox, worker: &Worker) -> bool {
+    outbox.unsent_bytes() >= worker.policy.max_reply_buffer_bytes
+        || outbox.unanswered() >= worker.policy.max_pipelined
+}

@@ -1,0 +1,114 @@
+//! The readiness of sockets, by epoll.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::error::IoContext;
+
+/// What a socket is watched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// New bytes or the end of the stream, once for each arrival (edge-triggered, so that a socket
+    /// that was read empty is not polled again by the kernel at the next wait).
+    Read,
+    /// The same, and room to write.
+    ReadWrite,
+    /// A listener that all partitions share: one of them is woken, and as long as sockets wait.
+    Accept,
+    /// A wake-up, as long as it is not taken.
+    Wake,
+}
+
+impl Interest {
+    fn flags(self) -> epoll::EventFlags {
+        use epoll::EventFlags as Flags;
+        match self {
+            Interest::Read => Flags::IN | Flags::RDHUP | Flags::ET,
+            Interest::ReadWrite => Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET,
+            Interest::Accept => Flags::IN | Flags::EXCLUSIVE,
+            Interest::Wake => Flags::IN,
+        }
+    }
+}
+
+/// What became of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) token: u64,
+    /// There is room to write, or an error for the writer to find.
+    pub(crate) writable: bool,
+    /// The peer will send no more: what it sent has to be read to its end.
+    pub(crate) hung_up: bool,
+}
+
+/// How long to wait for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Look and come back.
+    Poll,
+    /// Sleep until there is one.
+    Block,
+    /// Sleep until there is one, so long at most.
+    AtMost(Duration),
+}
+
+/// Events taken at one wait at the most; the others come with the next one.
+const EVENTS_PER_WAIT: usize = 256;
+
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    events: Box<[MaybeUninit<epoll::Event>; EVENTS_PER_WAIT]>,
+}
+
+impl Poller {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
+        Ok(Poller { epoll, events: Box::new([MaybeUninit::uninit(); EVENTS_PER_WAIT]) })
+    }
+
+    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> rustix::io::Result<()> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())
+    }
+
+    pub(crate) fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> rustix::io::Result<()> {
+        epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())
+    }
+
+    /// Stops watching a descriptor that stays open.
+    pub(crate) fn remove(&self, fd: impl AsFd) -> rustix::io::Result<()> {
+        epoll::delete(&self.epoll, fd)
+    }
+
+    /// Waits, and gives each event to `take`.
+    pub(crate) fn wait(&mut self, wait: Wait, mut take: impl FnMut(Event)) -> rustix::io::Result<usize> {
+        let timeout = match wait {
+            Wait::Poll => Some(Timespec::default()),
+            Wait::Block => None,
+            // Rounded up to whole milliseconds: the plain epoll_wait then serves, which every
+            // kernel and sandbox has.
+            Wait::AtMost(time) => Timespec::try_from(Duration::from_millis(
+                time.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX / 1000),
+            ))
+            .ok(),
+        };
+        let events = match epoll::wait(&self.epoll, &mut self.events[..], timeout.as_ref()) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(0),
+            Err(errno) => return Err(errno),
+        };
+        for event in events.iter() {
+            use epoll::EventFlags as Flags;
+            let flags = event.flags;
+            take(Event {
+                token: event.data.u64(),
+                writable: flags.intersects(Flags::OUT | Flags::ERR | Flags::HUP),
+                hung_up: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
+            });
+        }
+        Ok(events.len())
+    }
+}

@@ -1,0 +1,124 @@
+//! Taking connections in.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use snapback_operators::Peer;
+
+use super::Mailbox;
+use crate::io::listen::Listener;
+use crate::io::poller::{Interest, Poller};
+use crate::io::socket::Socket;
+
+/// Connections that one listener may bring in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long nothing is accepted once descriptors or memory ran out: the listener would stay ready,
+/// and the partition would spin over an error.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The listeners of a partition, and who gets what they bring.
+pub(crate) struct Acceptor {
+    listeners: Vec<Arc<Listener>>,
+    /// The mailboxes of all partitions, when they share their listeners.
+    shared: Option<Arc<[Arc<Mailbox>]>>,
+    own: Arc<Mailbox>,
+    first_token: u64,
+    paused_until: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        listeners: Vec<Arc<Listener>>,
+        own: Arc<Mailbox>,
+        shared: Option<Arc<[Arc<Mailbox>]>>,
+    ) -> Self {
+        Acceptor { listeners, shared, own, first_token: 0, paused_until: None }
+    }
+
+    /// Watches the listeners under the tokens from `first_token` on.
+    pub(crate) fn watch(&mut self, poller: &Poller, first_token: u64) -> io::Result<()> {
+        self.first_token = first_token;
+        for (token, listener) in (first_token..).zip(&self.listeners) {
+            poller.add(&**listener, token, Interest::Accept)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts at the listeners whose bits are set, and gives to `keep` what is this partition's
+    /// own. A connection goes to the partition that has the fewest.
+    pub(crate) fn accept(
+        &mut self,
+        poller: &Poller,
+        listeners: u32,
+        mut keep: impl FnMut(Socket, Peer),
+    ) -> io::Result<()> {
+        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        if self.paused_until.take().is_some() {
+            self.watch(poller, self.first_token)?;
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if listeners & (1 << index.min(31)) == 0 {
+                continue;
+            }
+            for _ in 0..ACCEPTS_PER_TURN {
+                match Socket::accept(&**listener) {
+                    Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
+                    Ok(None) => break,
+                    Err(errno) => {
+                        self.pause(poller, errno);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, socket: Socket, peer: Peer, keep: &mut impl FnMut(Socket, Peer)) {
+        let Some(mailboxes) = &self.shared else {
+            self.own.count_connection();
+            return keep(socket, peer);
+        };
+        let chosen = Mailbox::fewest_connections(mailboxes);
+        if std::ptr::eq(chosen, &*self.own) {
+            return keep(socket, peer);
+        }
+        if let Err((socket, peer)) = chosen.hand_over(socket, peer) {
+            chosen.connection_ended();
+            self.own.count_connection();
+            keep(socket, peer);
+        }
+    }
+
+    #[cold]
+    fn pause(&mut self, poller: &Poller, errno: Errno) {
+        let reason = io::Error::from(errno);
+        tracing::error!(
+            %reason,
+            "cannot accept connections for {PAUSE:?}; if descriptors ran out, raise `ulimit -n`"
+        );
+        self.close(poller);
+        self.paused_until = Some(Instant::now() + PAUSE);
+    }
+
+    /// Watches no listener any more.
+    pub(crate) fn close(&mut self, poller: &Poller) {
+        for listener in &self.listeners {
+            // It fails only when the listener is not watched, which is what is wanted.
+            let _ = poller.remove(&**listener);
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// How long accepting is still paused.
+    pub(crate) fn pause_left(&self) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+}

@@ -1,0 +1,135 @@
+//! What others tell a partition: here is a connection, drain, stop.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+use snapback_operators::Peer;
+
+use super::bell::Bell;
+use crate::io::event_fd::EventFd;
+use crate::io::socket::Socket;
+
+/// Accepted sockets that wait for their partition. When it is full, the partition that accepted
+/// keeps the socket.
+const ACCEPTED: usize = 1024;
+
+/// The life of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Serve.
+    Serving = 0,
+    /// Accept no more; every reply says `Connection: close`; end with the last connection.
+    Draining = 1,
+    /// End now.
+    Stopping = 2,
+}
+
+/// The one way into a partition. Sending takes no lock.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    accepted: ArrayQueue<(Socket, Peer)>,
+    phase: AtomicU8,
+    bell: CachePadded<Bell>,
+    wake: EventFd,
+    /// How many connections the partition has or is about to get.
+    connections: CachePadded<AtomicUsize>,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Mailbox {
+            accepted: ArrayQueue::new(ACCEPTED),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            bell: CachePadded::new(Bell::new()),
+            wake: EventFd::new()?,
+            connections: CachePadded::new(AtomicUsize::new(0)),
+        })
+    }
+
+    /// Hands a socket over; gives it back when the queue is full.
+    pub(crate) fn hand_over(&self, socket: Socket, peer: Peer) -> Result<(), (Socket, Peer)> {
+        self.accepted.push((socket, peer))?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Moves the partition on in its life; it never goes back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if self.bell.ring() {
+            self.wake.raise();
+        }
+    }
+
+    /// For the partition: the next socket that was handed over.
+    pub(crate) fn take_accepted(&self) -> Option<(Socket, Peer)> {
+        self.accepted.pop()
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// For the partition: what is to be watched, and cleared, to be woken.
+    pub(crate) fn wake(&self) -> &EventFd {
+        &self.wake
+    }
+
+    /// For the partition, before it sleeps: whether it may. `seen` is the phase that it is in.
+    #[inline]
+    pub(crate) fn may_sleep(&self, seen: Phase) -> bool {
+        self.bell.prepare_sleep();
+        let quiet = self.accepted.is_empty() && self.phase() == seen;
+        if !quiet {
+            self.bell.awake();
+        }
+        quiet
+    }
+
+    #[inline]
+    pub(crate) fn awake(&self) {
+        self.bell.awake();
+    }
+
+    /// How many connections the partition has or is about to get.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that ended.
+    pub(crate) fn connection_ended(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Picks the partition with the fewest connections, and counts one more for it. No lock: an
+    /// acceptor whose pick was overtaken by another one's looks again.
+    pub(crate) fn fewest_connections<'m>(mailboxes: &'m [std::sync::Arc<Mailbox>]) -> &'m Mailbox {
+        loop {
+            let counts = mailboxes.iter().map(|mailbox| (mailbox.connections(), mailbox));
+            let (count, mailbox) =
+                counts.min_by_key(|(count, _)| *count).expect("a query has a partition at least");
+            let counter = &mailbox.connections;
+            let picked =
+                counter.compare_exchange(count, count + 1, Ordering::Relaxed, Ordering::Relaxed);
+            if picked.is_ok() {
+                return mailbox;
+            }
+        }
+    }
+
+    /// Counts one more connection for this partition, where nobody picks.
+    pub(crate) fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a partition lets others see, each in its own cache line.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::latency::Latencies;
+
+/// Written by the partition alone, at the end of its turns; read by anyone at any time.
+///
+/// Invariant: `settled ≤ next`.
+pub(crate) struct Published {
+    next: AtomicU64,
+    settled: AtomicU64,
+    longest_turn_ns: AtomicU64,
+    longest_end_of_turn_ns: AtomicU64,
+    pub(crate) latencies: Latencies,
+}
+
+/// The marks of a partition at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub(crate) next: u64,
+    pub(crate) settled: u64,
+}
+
+impl Published {
+    pub(crate) fn new(next: u64) -> Self {
+        Published {
+            next: AtomicU64::new(next),
+            settled: AtomicU64::new(next),
+            longest_turn_ns: AtomicU64::new(0),
+            longest_end_of_turn_ns: AtomicU64::new(0),
+            latencies: Latencies::new(),
+        }
+    }
+
+    /// Two plain stores: this is all that an epoch costs a partition without state.
+    #[inline]
+    pub(crate) fn publish(&self, next: u64, settled: u64) {
+        debug_assert!(settled <= next, "settled {settled} of {next}");
+        self.next.store(next, Ordering::Release);
+        self.settled.store(settled, Ordering::Release);
+    }
+
+    /// The marks as of the end of some turn. `settled` is read first: what is read after it is at
+    /// least as new, so the invariant holds for the pair.
+    pub(crate) fn offsets(&self) -> Offsets {
+        let settled = self.settled.load(Ordering::Acquire);
+        Offsets { next: self.next.load(Ordering::Acquire), settled }
+    }
+
+    #[inline]
+    pub(crate) fn note_turn(&self, turn_ns: u64) {
+        note_longest(&self.longest_turn_ns, turn_ns);
+    }
+
+    #[inline]
+    pub(crate) fn note_end_of_turn(&self, end_ns: u64) {
+        note_longest(&self.longest_end_of_turn_ns, end_ns);
+    }
+
+    /// The longest turn and end of turn since the last call.
+    pub(crate) fn take_longest(&self) -> (u64, u64) {
+        (
+            self.longest_turn_ns.swap(0, Ordering::Relaxed),
+            self.longest_end_of_turn_ns.swap(0, Ordering::Relaxed),
+        )
+    }
+}
+
+#[inline]
+fn note_longest(longest: &AtomicU64, value: u64) {
+    if value > longest.load(Ordering::Relaxed) {
+        longest.store(value, Ordering::Relaxed);
+    }
+}
