@@ -26,7 +26,8 @@ impl<'r> Headers<'r> {
     /// The value of the first field of this name, when it is UTF-8.
     #[inline]
     pub fn get_str(&self, name: &str) -> Option<&'r str> {
-        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+        self.get(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The values of all fields of this name, in order.
@@ -60,6 +61,8 @@ impl<'r> Headers<'r> {
 /// Shows the names only: values may be secrets.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.fields.iter().map(|field| field.name)).finish()
+        f.debug_list()
+            .entries(self.fields.iter().map(|field| field.name))
+            .finish()
     }
 }

@@ -87,8 +87,13 @@ impl<'c> Reply<'c> {
     #[inline]
     pub fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         if self.begin(ContentType::Json) {
-            let mut content_type = ContentType::Json;
-            match value.serialize(ReplySerializer::new(self.out, &mut content_type)) {
+            let (mut content_type, mut json) = (ContentType::Json, None);
+            let serializer = ReplySerializer {
+                out: &mut *self.out,
+                json: &mut json,
+                content_type: &mut content_type,
+            };
+            match value.serialize(serializer) {
                 Ok(()) => self.head.set_content_type(content_type),
                 Err(error) => self.serialize_failed(&error),
             }
@@ -118,12 +123,23 @@ impl<'c> Reply<'c> {
     /// `detail` is for the caller: it names the thing, the value and the way out.
     #[cold]
     pub fn problem(&mut self, status: u16, detail: &str) {
+        self.problem_with(status, detail, &[]);
+    }
+
+    /// [`problem`](Self::problem) with further members, for example the field at fault.
+    #[cold]
+    pub fn problem_with(&mut self, status: u16, detail: &str, members: &[(&str, &str)]) {
         if self.is_open() {
             self.status(status);
-            let title = reason_phrase(self.head.status);
-            let problem = serde_json::json!({
-                "type": "about:blank", "title": title, "status": self.head.status, "detail": detail,
+            let mut problem = serde_json::json!({
+                "type": "about:blank",
+                "title": reason_phrase(self.head.status),
+                "status": self.head.status,
+                "detail": detail,
             });
+            for (name, value) in members {
+                problem[*name] = (*value).into();
+            }
             self.body(ContentType::Problem, problem.to_string().as_bytes());
         }
     }
@@ -227,15 +243,22 @@ impl ReplyHead {
 
     #[inline]
     fn set_content_type(&mut self, content_type: ContentType) {
-        self.content_type =
-            if self.explicit_content_type { ContentType::None } else { content_type };
+        self.content_type = if self.explicit_content_type {
+            ContentType::None
+        } else {
+            content_type
+        };
     }
 
     fn push_header(&mut self, name: &str, value: &str) {
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
             self.fault = Some(ReplyFault::HeaderName(name.to_owned()));
-        } else if value.bytes().any(|byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f) {
+        } else if value
+            .bytes()
+            .any(|byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
+        {
             self.fault = Some(ReplyFault::HeaderValue(name.to_owned()));
         } else if SERVERS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             self.fault = Some(ReplyFault::ServersOwn(name.to_owned()));
@@ -243,7 +266,8 @@ impl ReplyHead {
             self.explicit_content_type |= name.eq_ignore_ascii_case("content-type");
             self.headers.extend_from_slice(name.as_bytes());
             self.headers.extend_from_slice(b": ");
-            self.headers.extend_from_slice(value.trim_matches([' ', '\t']).as_bytes());
+            self.headers
+                .extend_from_slice(value.trim_matches([' ', '\t']).as_bytes());
             self.headers.extend_from_slice(b"\r\n");
         }
     }

@@ -37,7 +37,14 @@ impl<'r> Request<'r> {
     /// A request without headers and body. `target` is the path with its raw query.
     #[inline]
     pub fn new(id: RequestId<'r>, method: &'r str, target: &'r str, peer: &'r Peer) -> Self {
-        Request { id, method, target, headers: Headers::new(&[]), body: &[], peer }
+        Request {
+            id,
+            method,
+            target,
+            headers: Headers::new(&[]),
+            body: &[],
+            peer,
+        }
     }
 
     /// The same request with these headers.
@@ -75,7 +82,9 @@ impl<'r> Request<'r> {
     /// The path without the query, as it was sent.
     #[inline]
     pub fn path(&self) -> &'r str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        self.target
+            .split_once('?')
+            .map_or(self.target, |(path, _)| path)
     }
 
     /// The query as it was sent, without its `?`; empty when there is none.
@@ -86,7 +95,9 @@ impl<'r> Request<'r> {
 
     /// The first query parameter of this name, decoded.
     pub fn query(&self, name: &str) -> Option<Cow<'r, str>> {
-        self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// All query parameters in order, decoded (`+` and `%20` are spaces).
@@ -147,7 +158,10 @@ pub struct Run {
 impl Run {
     /// The run `id` of the query that serves `service`. The id must be new at each start.
     pub fn new(service: impl Into<Box<str>>, id: impl Into<Box<str>>) -> Self {
-        Run { service: service.into(), id: id.into() }
+        Run {
+            service: service.into(),
+            id: id.into(),
+        }
     }
 
     /// The name of the originating service.
@@ -163,7 +177,11 @@ impl Run {
     /// The id of the request at `offset` of `partition`.
     #[inline]
     pub fn request_id(&self, partition: u32, offset: u64) -> RequestId<'_> {
-        RequestId { run: self, partition, offset }
+        RequestId {
+            run: self,
+            partition,
+            offset,
+        }
     }
 }
 

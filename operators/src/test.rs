@@ -1,0 +1,148 @@
+//! Driving a pipeline in a unit test, with no socket.
+
+use crate::chain::{Chain, Panicked};
+use crate::context::Context;
+use crate::headers::Headers;
+use crate::reply::{Reply, ReplyHead};
+use crate::request::{Peer, Request, Run};
+
+/// A pipeline in a test: requests go in by method call, replies come back as values.
+///
+/// A row that leaves the pipeline without a reply is answered 204, as the server does by default;
+/// a panic of an operator is the test's panic.
+#[derive(Debug)]
+pub struct TestService {
+    chain: Box<dyn Chain>,
+    run: Run,
+    offset: u64,
+}
+
+impl TestService {
+    pub(crate) fn new(chain: Box<dyn Chain>) -> Self {
+        TestService {
+            chain,
+            run: Run::new("test", "test"),
+            offset: 0,
+        }
+    }
+
+    /// Sends a POST with this body.
+    pub fn post(&mut self, body: impl AsRef<[u8]>) -> TestReply {
+        self.send("POST", "/", &[], body)
+    }
+
+    /// Sends a GET of this target, path and query.
+    pub fn get(&mut self, target: &str) -> TestReply {
+        self.send("GET", target, &[], "")
+    }
+
+    /// Sends any request.
+    ///
+    /// # Panics
+    ///
+    /// When an operator panics.
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> TestReply {
+        let fields: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| httparse::Header {
+                name,
+                value: value.as_bytes(),
+            })
+            .collect();
+        let request = Request::new(
+            self.run.request_id(0, self.offset),
+            method,
+            target,
+            &Peer::Unix,
+        )
+        .with_headers(Headers::new(&fields))
+        .with_body(body.as_ref());
+        self.offset += 1;
+        let (mut out, mut head) = (Vec::new(), ReplyHead::default());
+        let mut cx = Context::new(&request, Reply::new(&mut out, &mut head));
+        if let Err(Panicked) = self.chain.call(&mut cx) {
+            panic!("an operator panicked at {method} {target}; its message is above");
+        }
+        TestReply::new(&head, out)
+    }
+}
+
+/// The reply to a request of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestReply {
+    /// The status code.
+    pub status: u16,
+    /// Content type and the pipeline's own header fields.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl TestReply {
+    fn new(head: &ReplyHead, body: Vec<u8>) -> Self {
+        if !head.is_answered() {
+            return TestReply {
+                status: 204,
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
+        }
+        if let Some(fault) = head.fault() {
+            let body = fault.to_string().into_bytes();
+            return TestReply {
+                status: 500,
+                headers: Vec::new(),
+                body,
+            };
+        }
+        let content_type = head
+            .content_type()
+            .as_str()
+            .map(|value| ("content-type", value));
+        let lines = str::from_utf8(head.header_lines())
+            .unwrap_or_default()
+            .lines();
+        let headers = content_type
+            .into_iter()
+            .chain(lines.filter_map(|line| line.split_once(": ")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        TestReply {
+            status: head.status(),
+            headers,
+            body,
+        }
+    }
+
+    /// The value of the first header field of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let field = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Asserts status and body.
+    ///
+    /// # Panics
+    ///
+    /// When one of them differs.
+    #[track_caller]
+    pub fn expect(&self, status: u16, body: impl AsRef<[u8]>) -> &Self {
+        let expected = (status, String::from_utf8_lossy(body.as_ref()).into_owned());
+        assert_eq!((self.status, self.text()), expected, "status and body");
+        self
+    }
+}
