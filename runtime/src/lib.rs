@@ -1,1 +1,8 @@
-//! Snapback.
+//! Snapback: a streaming pipeline as a web service.
+
+mod io;
+pub mod options;
+pub mod service_info;
+
+pub use io::listen::BindError;
+pub use io::pin::PinError;

@@ -1,0 +1,37 @@
+//! The types of options that are neither a number nor a text.
+
+/// How an idle partition waits for its next request (option `pollMode`).
+///
+/// A wake-up from sleep costs a request several microseconds; spinning costs the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PollMode {
+    /// Sleep until a socket is ready: no CPU when idle.
+    Blocking,
+    /// Spin for `spinDuration` after the last request, then sleep.
+    Adaptive,
+    /// Never sleep: the lowest latency, and a whole core per partition.
+    Spin,
+}
+
+/// Which ports the partitions of a query listen at (option `portMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PortMode {
+    /// One port for the query; connections are dealt out to the partitions.
+    Shared,
+    /// Partition `i` listens at `port + i`, for a balancer of connections.
+    PerPartition,
+}
+
+/// Which cores the partitions are pinned to (option `pinning`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pinning {
+    /// Partition `i` on the `i`-th core that the process may run on, starting over after the last.
+    Auto,
+    /// No partition is pinned; the kernel places and moves the threads.
+    Off,
+    /// Partition `i` on the `i`-th core of this list, starting over after the last.
+    Cores(Vec<usize>),
+}
