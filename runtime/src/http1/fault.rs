@@ -1,0 +1,186 @@
+//! What can be wrong with a request, and with which status it is answered.
+
+/// Why a request is refused. The connection closes after the answer.
+///
+/// Texts out of the request are escaped and cut to [`SHOWN_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reject {
+    #[error(
+        "more than {limit} empty lines stand before the request line; send the request line first"
+    )]
+    EmptyLines { limit: usize },
+    #[error(
+        "the request line \"{line}\" is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; \
+         percent-encode spaces and control characters in the target"
+    )]
+    RequestLine { line: Box<str> },
+    #[error("the request target \"{target}\" does not suit the method {method}; {way_out}")]
+    Target {
+        method: Box<str>,
+        target: Box<str>,
+        way_out: &'static str,
+    },
+    #[error("a CR or LF stands alone in the framing of the request; end each line with CRLF")]
+    LineBreak,
+    #[error(
+        "the header line \"{line}\" does not begin with a field name and a colon; use token \
+         characters, no white space before the colon, and no folded lines"
+    )]
+    HeaderName { line: Box<str> },
+    #[error("the value of the header \"{name}\" has a control character; remove or encode it")]
+    HeaderValue { name: Box<str> },
+    #[error("an HTTP/1.1 request has no Host header; send one, which may be empty")]
+    HostMissing,
+    #[error("the request has several Host headers; send one")]
+    HostRepeated,
+    #[error(
+        "the host \"{value}\" is not of the form name[:port]; correct the Host header or the target"
+    )]
+    Host { value: Box<str> },
+    #[error("Content-Length \"{value}\" is not one number of bytes; send digits only")]
+    ContentLength { value: Box<str> },
+    #[error("the request has several Content-Length headers; send one")]
+    ContentLengthRepeated,
+    #[error("the request has both Content-Length and Transfer-Encoding; send one of them")]
+    LengthAndCoding,
+    #[error(
+        "Transfer-Encoding \"{value}\" does not end with one plain \"chunked\"; \
+         send chunked alone, or a Content-Length"
+    )]
+    TransferEncoding { value: Box<str> },
+    #[error("an HTTP/1.0 request has Transfer-Encoding; send a Content-Length or use HTTP/1.1")]
+    CodingInHttp10,
+    #[error("the chunk size in \"{line}\" is not one to {limit} hexadecimal digits")]
+    ChunkSize { line: Box<str>, limit: usize },
+    #[error(
+        "the chunk extension in \"{line}\" is not of the form ;name=value with the value on the \
+         same line; leave extensions out"
+    )]
+    ChunkExtension { line: Box<str> },
+    #[error("the data of a chunk is not followed by CRLF; make the chunk size fit the data")]
+    ChunkEnd,
+    #[error("the body is larger than {limit_bytes} bytes; send less, or raise maxRequestBytes")]
+    BodyTooLarge { limit_bytes: usize },
+    #[error("the chunk extensions are longer than {limit_bytes} bytes; leave them out")]
+    ChunkExtensionsTooLarge { limit_bytes: usize },
+    #[error(
+        "the request line is longer than the {limit_bytes} bytes of a whole head; \
+         move parameters from the target into the body"
+    )]
+    TargetTooLong { limit_bytes: usize },
+    #[error("the expectation \"{value}\" is unknown; only 100-continue can be met")]
+    Expectation { value: Box<str> },
+    #[error(
+        "the head of the request is longer than {limit_bytes} bytes; send fewer or shorter headers"
+    )]
+    HeadTooLarge { limit_bytes: usize },
+    #[error("the request has more than {limit} header or trailer fields; send fewer")]
+    TooManyHeaders { limit: usize },
+    #[error("the trailers of the body are longer than {limit_bytes} bytes; leave them out")]
+    TrailersTooLarge { limit_bytes: usize },
+    #[error("CONNECT asks for a tunnel and this is no proxy; use another method")]
+    Connect,
+    #[error("the transfer coding \"{value}\" is unknown; send chunked alone")]
+    Coding { value: Box<str> },
+    #[error("the protocol version \"{version}\" is not served; use HTTP/1.1 or HTTP/1.0")]
+    Version { version: Box<str> },
+}
+
+impl Reject {
+    /// The status of the answer (RFC 9110, section 15). This is the only place that decides it.
+    pub(crate) fn status(&self) -> u16 {
+        use Reject::*;
+        match self {
+            EmptyLines { .. } | RequestLine { .. } | Target { .. } | LineBreak => 400,
+            HeaderName { .. } | HeaderValue { .. } => 400,
+            HostMissing | HostRepeated | Host { .. } => 400,
+            ContentLength { .. } | ContentLengthRepeated | LengthAndCoding => 400,
+            TransferEncoding { .. } | CodingInHttp10 => 400,
+            ChunkSize { .. } | ChunkExtension { .. } | ChunkEnd => 400,
+            BodyTooLarge { .. } | ChunkExtensionsTooLarge { .. } => 413,
+            TargetTooLong { .. } => 414,
+            Expectation { .. } => 417,
+            HeadTooLarge { .. } | TooManyHeaders { .. } | TrailersTooLarge { .. } => 431,
+            Connect | Coding { .. } => 501,
+            Version { .. } => 505,
+        }
+    }
+}
+
+/// How much of a request a message shows.
+const SHOWN_BYTES: usize = 64;
+
+/// Bytes of a request as a message may show them: printable, escaped, cut.
+#[cold]
+pub(super) fn shown(bytes: &[u8]) -> Box<str> {
+    let mut text = bytes[..bytes.len().min(SHOWN_BYTES)]
+        .escape_ascii()
+        .to_string();
+    if bytes.len() > SHOWN_BYTES {
+        text.push_str("...");
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::super::Limits;
+    use super::super::replay::{Event, replay};
+    use super::*;
+
+    /// What clients read, for one request of each kind of answer.
+    #[test]
+    fn messages_name_the_value_and_the_way_out() {
+        let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+        let long_line = format!("{}\r\n", "x".repeat(70));
+        let requests = [
+            "GET /a b HTTP/1.1\r\n".to_owned(),
+            long_line,
+            "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            post("Authorization : secret"),
+            post("X: \u{1}"),
+            post("Content-Length: +30"),
+            post("Transfer-Encoding: chunked, chunked"),
+            post("Transfer-Encoding: chunked") + "1;\"\u{7f}\r\n",
+            post("Content-Length: 1000"),
+            "GET /a-target-longer-than-a-whole-head-may-be-and-then-some-more-bytes-to-be-sure HTTP/1.1\r\n"
+                .to_owned() + "Host: a\r\n\r\n",
+            post("Expect: wonders"),
+            post("A: 1\r\nB: 2\r\nC: 3"),
+            post("Transfer-Encoding: br, chunked"),
+            "GET / HTTP/3.0\r\n".to_owned(),
+        ];
+        let limits = Limits {
+            max_head_bytes: 80,
+            max_headers: 3,
+            max_body_bytes: 100,
+        };
+        let mut table = String::new();
+        for request in requests {
+            match replay([request.as_bytes()], &limits).as_slice() {
+                [Event::Reject(reject)] => {
+                    table.push_str(&format!("{} {reject}\n", reject.status()));
+                }
+                other => panic!("{request:?} gives {other:?}"),
+            }
+        }
+        expect![[r#"
+            400 the request line "GET /a b HTTP/1.1" is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; percent-encode spaces and control characters in the target
+            400 the request line "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..." is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; percent-encode spaces and control characters in the target
+            400 the request target "*" does not suit the method GET; only OPTIONS may ask for *, send a path
+            400 the header line "Authorization" does not begin with a field name and a colon; use token characters, no white space before the colon, and no folded lines
+            400 the value of the header "X" has a control character; remove or encode it
+            400 Content-Length "+30" is not one number of bytes; send digits only
+            400 Transfer-Encoding "chunked, chunked" does not end with one plain "chunked"; send chunked alone, or a Content-Length
+            400 the chunk extension in "1;\"\x7f" is not of the form ;name=value with the value on the same line; leave extensions out
+            413 the body is larger than 100 bytes; send less, or raise maxRequestBytes
+            414 the request line is longer than the 80 bytes of a whole head; move parameters from the target into the body
+            417 the expectation "wonders" is unknown; only 100-continue can be met
+            431 the request has more than 3 header or trailer fields; send fewer
+            501 the transfer coding "br, chunked" is unknown; send chunked alone
+            505 the protocol version "HTTP/3.0" is not served; use HTTP/1.1 or HTTP/1.0
+        "#]].assert_eq(&table);
+    }
+}
