@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::decode::Limits;
 use super::fault::{Reject, shown};
-use super::head::{end_of_lines, field_fault};
+use super::lines::{end_of_lines, field_fault};
 
 /// How many digits a chunk size may have: as many as fit 64 bits.
 const MAX_SIZE_DIGITS: usize = 16;

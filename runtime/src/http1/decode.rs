@@ -8,6 +8,7 @@ use super::chunked::Chunks;
 use super::encode::Persistence;
 use super::fault::Reject;
 use super::head::{self, Framing, Head, Parsed};
+use super::lines;
 
 /// What a request may cost. Each capacity has the status with which a larger request is answered.
 #[derive(Clone, Debug)]
@@ -140,7 +141,7 @@ impl Decoder {
         {
             return Ok(step);
         }
-        let start = head::skip_empty_lines(buf)?;
+        let start = lines::skip_empty_lines(buf)?;
         match head::parse(buf, start, table, limits)? {
             Parsed::Whole(head) => self.finish(buf, head),
             Parsed::Not(error) => self.partial_head(buf, start, limits, error),
@@ -173,7 +174,7 @@ impl Decoder {
         Ok(match &self.state {
             State::Fresh => None,
             State::Head { .. } => {
-                let start = head::skip_empty_lines(buf)?;
+                let start = lines::skip_empty_lines(buf)?;
                 match self.seek_end_of_head(buf, start, limits)? {
                     Some(_) => None,
                     None => Some(Step::need(buf.len() + 1)),
@@ -250,7 +251,7 @@ impl Decoder {
         error: Option<httparse::Error>,
     ) -> Result<Step<'static, 'static>, Reject> {
         match self.seek_end_of_head(buf, start, limits)? {
-            Some(end) => Err(head::fault(&buf[start..end], error, limits)),
+            Some(end) => Err(lines::fault(&buf[start..end], error, limits)),
             None => Ok(Step::need(buf.len() + 1)),
         }
     }
@@ -280,7 +281,7 @@ impl Decoder {
                 Some(at) => {
                     scanned += at;
                     line_checked = true;
-                    head::check_request_line(&buf[start..=scanned])?;
+                    lines::check_request_line(&buf[start..=scanned])?;
                 }
                 None if buf.len() > limit => {
                     return Err(Reject::TargetTooLong {
@@ -296,7 +297,7 @@ impl Decoder {
                 }
             }
         }
-        match head::end_of_lines(allowed, scanned) {
+        match lines::end_of_lines(allowed, scanned) {
             Ok(end) => Ok(Some(end)),
             Err(_) if buf.len() > limit => Err(Reject::HeadTooLarge {
                 limit_bytes: limits.max_head_bytes,

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `decode` | the decoder: which part of a request is awaited, and nothing else |
 //! | `head` | request line and header fields: what they mean for framing and persistence |
+//! | `lines` | where lines end, and what is wrong with those that do not parse |
 //! | `target` | the four forms of a request target, and hosts |
 //! | `chunked` | chunk framing, removed in place |
 //! | `fault` | everything that can be wrong with a request, and the one table from fault to status |
@@ -33,6 +34,7 @@ mod decode;
 mod encode;
 mod fault;
 mod head;
+mod lines;
 mod target;
 
 #[cfg(test)]
