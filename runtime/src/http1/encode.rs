@@ -1,0 +1,364 @@
+//! Heads of replies.
+
+use std::io::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+use httpdate::HttpDate;
+use snapback_operators::{ContentType, Reply, ReplyHead, reason_phrase};
+
+use super::fault::Reject;
+
+/// Tells a client that waits with its body to send it (RFC 9110, section 15.2.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What a reply says about its connection (RFC 9112, section 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It stays open, which HTTP/1.1 need not say.
+    KeepAlive,
+    /// It closes behind this reply.
+    Close,
+    /// It stays open, as an HTTP/1.0 client asked and must be told.
+    KeepAlive10,
+}
+
+/// Writes the heads of replies; each partition has one.
+///
+/// The last head is the template of the next one: with the same status, content type and
+/// persistence only the length of the body and the pipeline's own fields are written anew. That
+/// is why they stand last.
+#[derive(Debug)]
+pub(crate) struct HeadEncoder {
+    /// `template | content-length, own fields, empty line` of the last reply.
+    head: Vec<u8>,
+    /// How much of `head` is template; 0 when there is none.
+    template_bytes: usize,
+    template_of: (u16, ContentType, Persistence),
+    /// Formatting it costs 96 ns, so that is done once a second.
+    date: [u8; DATE_BYTES],
+    unix_seconds: u64,
+}
+
+/// The length of an IMF-fixdate (RFC 9110, section 5.6.7).
+const DATE_BYTES: usize = 29;
+
+/// The end of the year 9999, the last that a date can name.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The usual length of a head, before there was one.
+const USUAL_HEAD_BYTES: usize = 128;
+
+impl HeadEncoder {
+    /// An encoder that dates its replies `unix_seconds` until it is told another time.
+    pub(crate) fn new(unix_seconds: u64) -> Self {
+        HeadEncoder {
+            head: Vec::with_capacity(2 * USUAL_HEAD_BYTES),
+            template_bytes: 0,
+            template_of: (0, ContentType::None, Persistence::Close),
+            date: format_date(unix_seconds),
+            unix_seconds,
+        }
+    }
+
+    /// Sets the date of the replies to come. Call it once a turn; within a second it costs a
+    /// comparison.
+    #[inline]
+    pub(crate) fn set_now(&mut self, unix_seconds: u64) {
+        if unix_seconds != self.unix_seconds {
+            self.unix_seconds = unix_seconds;
+            self.date = format_date(unix_seconds);
+            self.template_bytes = 0;
+        }
+    }
+
+    /// How long the next head will be if it resembles the last one. Reserve as much before the
+    /// body is written, since its length is known only then.
+    #[inline]
+    pub(crate) fn expected_len(&self) -> usize {
+        if self.head.is_empty() {
+            USUAL_HEAD_BYTES
+        } else {
+            self.head.len()
+        }
+    }
+
+    /// The head of a reply whose body has `body_bytes` bytes.
+    ///
+    /// For a HEAD request give the length of the body that a GET would have been sent, and send
+    /// none (RFC 9110, section 9.3.2). Nor is one sent where [`has_no_body`] says so; the length
+    /// is ignored then.
+    #[inline]
+    pub(crate) fn encode(
+        &mut self,
+        head: &ReplyHead,
+        body_bytes: usize,
+        persistence: Persistence,
+    ) -> &[u8] {
+        let key = (head.status(), head.content_type(), persistence);
+        if self.template_bytes == 0 || self.template_of != key {
+            self.build_template(key);
+        }
+        self.head.truncate(self.template_bytes);
+        match head.status() {
+            // A 304 may tell the length of what was not modified, which nobody knows here.
+            204 | 304 => {}
+            205 => self.head.extend_from_slice(b"content-length: 0\r\n"),
+            _ => {
+                self.head.extend_from_slice(b"content-length: ");
+                self.head
+                    .extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
+                self.head.extend_from_slice(b"\r\n");
+            }
+        }
+        self.head.extend_from_slice(head.header_lines());
+        self.head.extend_from_slice(b"\r\n");
+        &self.head
+    }
+
+    /// Appends the whole answer to a request that was refused: a problem document (RFC 9457) and
+    /// the end of the connection.
+    #[cold]
+    pub(crate) fn encode_reject(&mut self, reject: &Reject, out: &mut Vec<u8>) {
+        let (mut body, mut head) = (Vec::new(), ReplyHead::default());
+        Reply::new(&mut body, &mut head).problem(reject.status(), &reject.to_string());
+        out.extend_from_slice(self.encode(&head, body.len(), Persistence::Close));
+        out.extend_from_slice(&body);
+    }
+
+    #[cold]
+    fn build_template(&mut self, key: (u16, ContentType, Persistence)) {
+        let (status, content_type, persistence) = key;
+        let head = &mut self.head;
+        head.clear();
+        head.extend_from_slice(b"HTTP/1.1 ");
+        head.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        // The space stays where the phrase is empty (RFC 9112, section 4).
+        head.push(b' ');
+        head.extend_from_slice(reason_phrase(status).as_bytes());
+        head.extend_from_slice(b"\r\ndate: ");
+        head.extend_from_slice(&self.date);
+        head.extend_from_slice(b"\r\n");
+        if let Some(content_type) = content_type.as_str() {
+            head.extend_from_slice(b"content-type: ");
+            head.extend_from_slice(content_type.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(match persistence {
+            Persistence::KeepAlive => b"",
+            Persistence::Close => b"connection: close\r\n",
+            Persistence::KeepAlive10 => b"connection: keep-alive\r\n",
+        });
+        self.template_bytes = head.len();
+        self.template_of = key;
+    }
+}
+
+/// Whether a reply of this status has no body, whatever the pipeline wrote (RFC 9110, sections
+/// 15.3.5, 15.3.6 and 15.4.5).
+#[inline]
+pub(crate) fn has_no_body(status: u16) -> bool {
+    matches!(status, 204 | 205 | 304)
+}
+
+fn format_date(unix_seconds: u64) -> [u8; DATE_BYTES] {
+    let mut date = [b' '; DATE_BYTES];
+    let time = UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST_SECOND));
+    // An IMF-fixdate always fits: httpdate writes exactly this many bytes.
+    let written = write!(date.as_mut_slice(), "{}", HttpDate::from(time));
+    debug_assert!(written.is_ok());
+    date
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const NOW: u64 = 784_111_777;
+
+    fn check(make: impl Fn(&mut Reply<'_>), persistence: Persistence, expect: Expect) {
+        let mut encoder = HeadEncoder::new(NOW);
+        // The second head comes from the template and must be no other one.
+        for _ in 0..2 {
+            let (mut body, mut head) = (Vec::new(), ReplyHead::default());
+            make(&mut Reply::new(&mut body, &mut head));
+            let bytes = encoder.encode(&head, body.len(), persistence).to_vec();
+            expect.assert_eq(&show(&bytes));
+            assert_eq!(encoder.expected_len(), bytes.len());
+        }
+    }
+
+    fn show(bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+        text.replace("\r\n", "\n")
+    }
+
+    #[test]
+    fn heads() {
+        check(
+            |reply| reply.json(&[1, 2]),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 200 OK
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: application/json
+                content-length: 5
+
+            "#]],
+        );
+        check(
+            |reply| reply.text("hello world"),
+            Persistence::Close,
+            expect![[r#"
+                HTTP/1.1 200 OK
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: text/plain; charset=utf-8
+                connection: close
+                content-length: 11
+
+            "#]],
+        );
+        check(
+            |reply| {
+                reply
+                    .status(201)
+                    .header("Location", "/orders/7")
+                    .bytes(b"x")
+            },
+            Persistence::KeepAlive10,
+            expect![[r#"
+                HTTP/1.1 201 Created
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: application/octet-stream
+                connection: keep-alive
+                content-length: 1
+                Location: /orders/7
+
+            "#]],
+        );
+        check(
+            |reply| reply.content_type("application/xml").text("<a/>"),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 200 OK
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-length: 4
+                content-type: application/xml
+
+            "#]],
+        );
+        check(
+            |reply| reply.status(299).empty(),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 299 
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-length: 0
+
+            "#]],
+        );
+        check(
+            |reply| reply.problem(404, "no service at /x"),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 404 Not Found
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: application/problem+json
+                content-length: 83
+
+            "#]],
+        );
+    }
+
+    #[test]
+    fn heads_of_replies_without_body() {
+        check(
+            |reply| reply.status(204).empty(),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 204 No Content
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+
+            "#]],
+        );
+        check(
+            |reply| reply.status(304).header("etag", "\"7\"").text("ignored"),
+            Persistence::Close,
+            expect![[r#"
+                HTTP/1.1 304 Not Modified
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: text/plain; charset=utf-8
+                connection: close
+                etag: "7"
+
+            "#]],
+        );
+        check(
+            |reply| reply.status(205).text("ignored"),
+            Persistence::KeepAlive,
+            expect![[r#"
+                HTTP/1.1 205 Reset Content
+                date: Sun, 06 Nov 1994 08:49:37 GMT
+                content-type: text/plain; charset=utf-8
+                content-length: 0
+
+            "#]],
+        );
+        assert_eq!(
+            [200, 204, 205, 304, 404].map(has_no_body),
+            [false, true, true, true, false]
+        );
+    }
+
+    /// Each reply must look as if the encoder had never written another one.
+    #[test]
+    fn a_template_leaves_nothing_behind() {
+        let replies: [fn(&mut Reply<'_>); 6] = [
+            |reply| reply.text("a"),
+            |reply| reply.text("a longer body, with more digits in its length"),
+            |reply| reply.header("x-a", "1").text("a"),
+            |reply| reply.status(204).empty(),
+            |reply| reply.json("a"),
+            |reply| reply.status(500).text(""),
+        ];
+        let mut old = HeadEncoder::new(0);
+        for first in replies {
+            for second in replies {
+                for (now, make) in [(NOW, first), (NOW, second), (NOW + 1, second)] {
+                    let (mut body, mut head) = (Vec::new(), ReplyHead::default());
+                    make(&mut Reply::new(&mut body, &mut head));
+                    old.set_now(now);
+                    let mut new = HeadEncoder::new(now);
+                    let expected = new.encode(&head, body.len(), Persistence::KeepAlive);
+                    let got = old.encode(&head, body.len(), Persistence::KeepAlive);
+                    assert_eq!(show(got), show(expected));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dates_stay_in_their_range() {
+        let date = |seconds| String::from_utf8_lossy(&format_date(seconds)).into_owned();
+        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn a_refusal_is_a_whole_reply() {
+        let mut out = b"earlier reply".to_vec();
+        HeadEncoder::new(NOW).encode_reject(&Reject::LengthAndCoding, &mut out);
+        expect![[r#"
+            earlier replyHTTP/1.1 400 Bad Request
+            date: Sun, 06 Nov 1994 08:49:37 GMT
+            content-type: application/problem+json
+            connection: close
+            content-length: 154
+
+            {"detail":"the request has both Content-Length and Transfer-Encoding; send one of them","status":400,"title":"Bad Request","type":"about:blank"}"#]]
+        .assert_eq(&show(&out));
+    }
+}
