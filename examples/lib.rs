@@ -1,1 +1,21 @@
-//! The examples of Snapback; each is a file beside this one.
+//! What the examples share; each example is a file beside this one.
+
+use snapback::StreamingQuery;
+
+/// Shows the log of the library, on standard error.
+pub fn log_to_stderr() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+/// Prints where a query listens, and a command that tries it.
+pub fn say_where(query: &StreamingQuery, curl_arguments: &str) {
+    for service in query.service_info() {
+        println!("{} listens at {service}", query.name());
+    }
+    if let Some(service) = query.service_info().first() {
+        println!("try: curl {curl_arguments} {service}");
+    }
+}

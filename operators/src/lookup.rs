@@ -27,8 +27,10 @@ use crate::row::{Owned, Row};
 /// assert_eq!((zips.get("10001"), zips.len()), (None, 1));
 /// ```
 pub struct Table<K, V> {
-    rows: Arc<ArcSwap<HashMap<K, V>>>,
+    rows: Shared<K, V>,
 }
+
+type Shared<K, V> = Arc<ArcSwap<HashMap<K, V>>>;
 
 impl<K: Eq + Hash, V> Table<K, V> {
     /// Replaces all rows; of several with one key the last stays.
@@ -82,7 +84,7 @@ impl<K, V> fmt::Debug for Table<K, V> {
 /// Joins each row with the value of its key, if the table has one.
 pub struct Lookup<K, V, KeyFn, JoinFn, Q: ?Sized, T> {
     /// Looks whether the table was swapped with one load, about 1 ns.
-    table: Cache<Arc<ArcSwap<HashMap<K, V>>>, Arc<HashMap<K, V>>>,
+    table: Cache<Shared<K, V>, Arc<HashMap<K, V>>>,
     key: KeyFn,
     join: JoinFn,
     types: PhantomData<fn(&Q) -> T>,

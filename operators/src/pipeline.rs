@@ -78,6 +78,8 @@ impl<S, O: Operator<Requests, Out = Requests>> Pipeline<S, Requests, O> {
     }
 }
 
+// The types say which operators were fused, in order; an alias would only hide that.
+#[expect(clippy::type_complexity)]
 impl<S, R: Row, O: Operator<Requests, Out = R>> Pipeline<S, R, O> {
     /// Turns each row into another that owns what it holds.
     pub fn map<T, F>(self, f: F) -> Pipeline<S, Owned<T>, Then<O, Map<Plain<F>, Owned<T>>>>

@@ -44,6 +44,12 @@ impl<'c> Reply<'c> {
         !self.head.answered
     }
 
+    /// Why the reply cannot be sent, if so.
+    #[inline]
+    pub fn fault(&self) -> Option<&ReplyFault> {
+        self.head.fault()
+    }
+
     /// Sets the status code, 200 to 599; anything else turns the reply into a 500.
     #[inline]
     pub fn status(&mut self, code: u16) -> &mut Self {

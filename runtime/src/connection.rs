@@ -1,11 +1,10 @@
 //! One connection: bytes in, replies in order, bytes out.
 
 use std::io;
-use std::mem::MaybeUninit;
 
 use snapback_operators::Peer;
 
-use crate::http1::{Decoder, HeaderTable, Step};
+use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
@@ -18,8 +17,6 @@ const REQUESTS_PER_TURN: usize = 128;
 /// it is read and thrown away: closing at once would make the kernel send a reset, which can
 /// overtake the reply.
 const LINGER_BYTES: usize = 1 << 20;
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(crate) struct Connection {
     socket: Socket,
@@ -96,13 +93,19 @@ impl Connection {
     /// The offset of the oldest request whose reply is not sent.
     #[inline]
     pub(crate) fn oldest_unanswered(&self) -> Option<u64> {
-        self.outbox.as_ref().and_then(|outbox| outbox.oldest_unanswered())
+        self.outbox
+            .as_ref()
+            .and_then(|outbox| outbox.oldest_unanswered())
     }
 
     /// What the poller is to watch for, when that changed.
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
-        let interest = if self.outbox.is_some() { Interest::ReadWrite } else { Interest::Read };
+        let interest = if self.outbox.is_some() {
+            Interest::ReadWrite
+        } else {
+            Interest::Read
+        };
         (interest != self.interest).then(|| {
             self.interest = interest;
             interest
@@ -112,25 +115,25 @@ impl Connection {
     /// The share of a turn: fill the inbox, answer what is whole, flush the outbox.
     #[inline]
     pub(crate) fn serve(&mut self, worker: &mut Worker, buffers: &mut Buffers) -> Served {
-        let mut inbox = self.inbox.take().unwrap_or_else(|| buffers.inbox());
+        let mut inbox = match self.inbox.take() {
+            None => buffers.inbox(),
+            Some(inbox) => buffers.enlarge(inbox),
+        };
         let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
         let served = self
             .exchange(worker, &mut inbox, &mut outbox)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
-        if served != Served::Closed {
-            if !inbox.is_empty() {
-                match inbox.split_rest() {
-                    Some(rest) => self.inbox = Some(rest),
-                    None => self.inbox = Some(std::mem::take(&mut inbox)),
-                }
-            }
-            if !outbox.is_empty() {
-                self.outbox = Some(std::mem::take(&mut outbox));
-            }
+        if served == Served::Closed || inbox.is_empty() {
+            buffers.take_inbox(inbox);
+        } else {
+            self.inbox = Some(buffers.shrink(inbox));
         }
-        buffers.take_inbox(inbox);
-        buffers.take_outbox(outbox);
+        if served == Served::Closed || outbox.is_empty() {
+            buffers.take_outbox(outbox);
+        } else {
+            self.outbox = Some(outbox);
+        }
         served
     }
 
@@ -157,7 +160,9 @@ impl Connection {
         if self.phase == Phase::Closing && outbox.is_empty() {
             self.socket.finish();
             inbox.clear();
-            self.phase = Phase::Lingering { left_bytes: LINGER_BYTES };
+            self.phase = Phase::Lingering {
+                left_bytes: LINGER_BYTES,
+            };
         }
         if let Phase::Lingering { left_bytes } = self.phase {
             return self.linger(inbox, left_bytes);
@@ -165,7 +170,11 @@ impl Connection {
         // What is not read because replies wait is read when they have gone.
         let more = self.phase == Phase::Open && self.readable;
         let again = (again || more) && !is_full(outbox, worker);
-        Ok(if again { Served::Again } else { Served::Waiting })
+        Ok(if again {
+            Served::Again
+        } else {
+            Served::Waiting
+        })
     }
 
     #[inline]
@@ -187,8 +196,8 @@ impl Connection {
             if inbox.is_empty() {
                 return false;
             }
-            let mut headers: HeaderTable<'_> = [const { MaybeUninit::uninit() }; _];
-            let limits = &worker.policy.limits;
+            let mut headers: HeaderTable<'_> = EMPTY_TABLE;
+            let limits = &worker.policy().limits;
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
                 Ok(Step::Request(decoded)) => {
                     let keep_alive = worker.answer(&decoded, &self.peer, outbox);
@@ -203,15 +212,21 @@ impl Connection {
                         return true;
                     }
                 }
-                Ok(Step::NeedMore { send_continue, wanted_bytes }) => {
-                    self.wanted_bytes = wanted_bytes;
+                Ok(Step::NeedMore {
+                    send_continue,
+                    needed_bytes,
+                }) => {
+                    self.wanted_bytes = needed_bytes;
                     if send_continue {
                         outbox.bytes().extend_from_slice(CONTINUE);
                     }
                     return false;
                 }
                 Ok(Step::Dechunk) => {
-                    match self.decoder.dechunk(inbox.unparsed_mut(), &worker.policy.limits) {
+                    match self
+                        .decoder
+                        .dechunk(inbox.unparsed_mut(), &worker.policy().limits)
+                    {
                         Ok(bytes) => inbox.truncate(bytes),
                         Err(reject) => return self.reject(&reject, worker, outbox),
                     }
@@ -223,7 +238,7 @@ impl Connection {
     }
 
     #[cold]
-    fn reject(&mut self, reject: &crate::http1::Reject, worker: &mut Worker, outbox: &mut Outbox) -> bool {
+    fn reject(&mut self, reject: &Reject, worker: &mut Worker, outbox: &mut Outbox) -> bool {
         worker.reject(reject, outbox);
         self.phase = Phase::Closing;
         false
@@ -256,6 +271,6 @@ impl Connection {
 /// Whether so much waits to be sent that no further request is taken on.
 #[inline]
 fn is_full(outbox: &Outbox, worker: &Worker) -> bool {
-    outbox.unsent_bytes() >= worker.policy.max_reply_buffer_bytes
-        || outbox.unanswered() >= worker.policy.max_pipelined
+    outbox.unsent_bytes() >= worker.policy().max_reply_buffer_bytes
+        || outbox.unanswered() >= worker.policy().max_pipelined
 }

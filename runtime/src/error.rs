@@ -1,20 +1,119 @@
-//! Helpers for errors of the operating system.
+//! What can go wrong for a user of the API.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 
-use rustix::io::Errno;
+use thiserror::Error as ThisError;
 
-/// Says what was tried when a system call failed.
-pub(crate) trait IoContext<T> {
-    /// `cannot <action>: <reason>`
-    fn context(self, action: &str) -> io::Result<T>;
+use crate::checkpoint::CheckpointError;
+use crate::io::listen::BindError;
+use crate::io::pin::PinError;
+use crate::options::OptionError;
+
+/// What every fallible call of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a query did not start, or ended.
+///
+/// Its `Debug` is its message, so that a `main` that returns it prints something to read. It can be
+/// cloned, since every handle of a query may ask why it ended.
+#[derive(Clone, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is unknown, or cannot have the value it was given.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The service cannot listen where it was asked to.
+    #[error(transparent)]
+    Bind(Arc<BindError>),
+    /// A partition cannot be pinned to its core.
+    #[error(transparent)]
+    Pin(Arc<PinError>),
+    /// The checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(Arc<CheckpointError>),
+    /// Two services of a session cannot have one name.
+    #[error(
+        "cannot make 2 services with the same name `{name}`: stop the query `{query}` that serves \
+         it, or give this one another path, or the option `name`"
+    )]
+    DuplicateService {
+        /// The name of the service.
+        name: String,
+        /// The query that serves it.
+        query: String,
+    },
+    /// Two active queries of a session cannot have one name.
+    #[error(
+        "a query with the name `{name}` is active: stop it, or give this one another query_name"
+    )]
+    DuplicateQuery {
+        /// The name of the query.
+        name: String,
+    },
+    /// The sink replies to another service than the one that the stream reads from.
+    #[error(
+        "reply_to(\"{reply_to}\") names another service than the one that this stream reads from, \
+         `{service}`: leave reply_to out, or give it that name"
+    )]
+    ReplyTo {
+        /// The name given to `reply_to`.
+        reply_to: String,
+        /// The name of the service.
+        service: String,
+    },
+    /// The interval of the trigger is zero.
+    #[error("the trigger's interval is zero: give it a millisecond at least")]
+    Trigger,
+    /// The operating system refused something that a query needs.
+    #[error("{action}: {source}")]
+    System {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A partition failed while the query ran.
+    #[error("partition {partition} failed: {reason}")]
+    Partition {
+        /// Which partition.
+        partition: usize,
+        /// What it met.
+        reason: String,
+    },
 }
 
-impl<T> IoContext<T> for Result<T, Errno> {
-    fn context(self, action: &str) -> io::Result<T> {
-        self.map_err(|errno| {
-            let reason = io::Error::from(errno);
-            io::Error::new(reason.kind(), format!("cannot {action}: {reason}"))
-        })
+impl Error {
+    pub(crate) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Error::System {
+            action,
+            source: Arc::new(source),
+        }
+    }
+}
+
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Self {
+        Error::Bind(Arc::new(error))
+    }
+}
+
+impl From<PinError> for Error {
+    fn from(error: PinError) -> Self {
+        Error::Pin(Arc::new(error))
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        Error::Checkpoint(Arc::new(error))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -6,8 +6,7 @@ use crate::io::socket::{Read, Socket};
 
 /// How much one read may bring when nothing is known of the request.
 const READ_BYTES: usize = 64 << 10;
-/// Left-over bytes up to this are moved to a buffer of their own size, so that a connection that
-/// sends a request slowly does not hold a large one.
+/// A rest up to this is moved to a buffer of its own size.
 const SMALL_BYTES: usize = 4 << 10;
 
 /// Received bytes; those before `parsed` are done with.
@@ -24,16 +23,21 @@ impl Inbox {
     /// room grows by doubling up to it, so that a client must send what it announced before it
     /// costs memory. Also tells whether the socket was read empty.
     #[inline]
-    pub(crate) fn fill(&mut self, socket: &Socket, wanted_bytes: usize) -> io::Result<(Read, bool)> {
+    pub(crate) fn fill(
+        &mut self,
+        socket: &Socket,
+        wanted_bytes: usize,
+    ) -> io::Result<(Read, bool)> {
         let len = self.bytes.len();
         let target = wanted_bytes.min(len * 2).max(READ_BYTES);
         if self.bytes.capacity() < target {
             self.bytes.reserve_exact(target - len);
         } else if self.bytes.capacity() == len {
+            // Only a rest of pipelined requests, all of which wait for their turn, is so long.
             self.bytes.reserve(READ_BYTES);
         }
         let room = self.bytes.capacity() - len;
-        let read = socket.read_more(&mut self.bytes)?;
+        let read = socket.read(&mut self.bytes)?;
         self.invariants();
         Ok((read, read != Read::Bytes(room)))
     }
@@ -77,21 +81,34 @@ impl Inbox {
         self.bytes.capacity()
     }
 
-    /// Splits what is left off into a small box of its own when it is small, else gives all.
-    pub(crate) fn split_rest(&mut self) -> Option<Box<Inbox>> {
+    /// Takes what is left into a box of its own size, if it is small; else closes the gap before it.
+    pub(crate) fn split_small_rest(&mut self) -> Option<Box<Inbox>> {
         let rest = self.unparsed();
-        if rest.len() > SMALL_BYTES {
-            self.bytes.drain(..self.parsed);
-            self.parsed = 0;
-            return None;
+        if rest.len() <= SMALL_BYTES {
+            return Some(Box::new(Inbox {
+                bytes: rest.to_vec(),
+                parsed: 0,
+            }));
         }
-        let rest = Box::new(Inbox { bytes: rest.to_vec(), parsed: 0 });
-        self.clear();
-        Some(rest)
+        self.bytes.drain(..self.parsed);
+        self.parsed = 0;
+        None
+    }
+
+    pub(crate) fn is_small(&self) -> bool {
+        self.bytes.capacity() <= SMALL_BYTES
+    }
+
+    pub(crate) fn append(&mut self, rest: &Inbox) {
+        self.bytes.extend_from_slice(rest.unparsed());
     }
 
     fn invariants(&self) {
-        debug_assert!(self.parsed <= self.bytes.len(), "parsed {} bytes", self.parsed);
+        debug_assert!(
+            self.parsed <= self.bytes.len(),
+            "parsed {} bytes",
+            self.parsed
+        );
         debug_assert!(self.bytes.len() <= self.bytes.capacity());
     }
 }

@@ -1,10 +1,50 @@
 //! Snapback: a streaming pipeline as a web service.
+//!
+//! Requests enter on pinned per-partition threads, pass a lock-free chain of compiled operators,
+//! and the reply leaves in place on the same connection, while an epoch trigger checkpoints offsets
+//! without any request waiting. It begins with a [`Session`].
 
-#[allow(dead_code, unused_imports)]
-pub(crate) mod http1;
+pub mod checkpoint;
+mod connection;
+mod epoch;
+mod error;
+mod http1;
+mod inbox;
 mod io;
 pub mod options;
+mod outbox;
+mod partition;
+mod progress;
+mod query;
+mod reader;
+mod route;
 pub mod service_info;
+mod session;
+mod signals;
+mod start;
+mod trigger;
+mod writer;
 
+pub use checkpoint::CheckpointError;
+pub use error::{Error, Result};
 pub use io::listen::BindError;
 pub use io::pin::PinError;
+pub use options::OptionError;
+pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
+pub use query::{QueryStatus, StreamingQuery};
+pub use reader::{Server, ServerReader, StreamReader};
+pub use service_info::ServiceInfo;
+pub use session::{Session, Streams};
+pub use snapback_operators::{
+    ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe, Peer, Pipeline,
+    Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
+};
+pub use trigger::{Continuous, Trigger};
+pub use writer::StreamWriter;
+
+/// What a program with a pipeline names.
+pub mod prelude {
+    pub use crate::{
+        Continuous, Pipeline, Refusal, Reply, Request, Row, Session, StreamingQuery, Table,
+    };
+}

@@ -101,6 +101,10 @@ impl Outbox {
     fn invariants(&self) {
         debug_assert!(self.sent <= self.bytes.len());
         debug_assert!(self.ends.iter().is_sorted());
-        debug_assert!(self.ends.iter().all(|(end, _)| (self.sent..=self.bytes.len()).contains(end)));
+        debug_assert!(
+            self.ends
+                .iter()
+                .all(|(end, _)| (self.sent..=self.bytes.len()).contains(end))
+        );
     }
 }

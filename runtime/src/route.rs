@@ -15,7 +15,13 @@ impl Route {
     /// The route of a path as users write it: `my_api`, `/my_api` and `/my_api/` are the same.
     pub(crate) fn new(path: &str) -> Self {
         let path = path.trim_matches('/');
-        Route { prefix: if path.is_empty() { String::new() } else { format!("/{path}") } }
+        Route {
+            prefix: if path.is_empty() {
+                String::new()
+            } else {
+                format!("/{path}")
+            },
+        }
     }
 
     /// Whether the service answers this path. Percent-encoded characters count as what they stand
@@ -38,7 +44,11 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.prefix.is_empty() { "/" } else { &self.prefix })
+        f.write_str(if self.prefix.is_empty() {
+            "/"
+        } else {
+            &self.prefix
+        })
     }
 }
 

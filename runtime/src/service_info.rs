@@ -1,5 +1,6 @@
 //! What a balancer must know of a running service: where it listens.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -66,6 +67,28 @@ impl ServiceInfo {
             }
         }
         infos
+    }
+}
+
+/// As an argument of `curl`: a URL, or the options and URL for a Unix domain socket.
+impl fmt::Display for ServiceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.trim_matches('/');
+        match (self.port, self.host.strip_prefix("unix:")) {
+            (Some(port), _) if matches!(self.host.as_str(), "*" | "0.0.0.0" | "::") => {
+                match self.local_ip {
+                    Some(IpAddr::V6(ip)) => write!(f, "http://[{ip}]:{port}/{path}"),
+                    Some(IpAddr::V4(ip)) => write!(f, "http://{ip}:{port}/{path}"),
+                    None => write!(f, "http://localhost:{port}/{path}"),
+                }
+            }
+            (Some(port), _) if self.host.contains(':') && !self.host.starts_with('[') => {
+                write!(f, "http://[{}]:{port}/{path}", self.host)
+            }
+            (Some(port), _) => write!(f, "http://{}:{port}/{path}", self.host),
+            (None, Some(socket)) => write!(f, "--unix-socket {socket} http://localhost/{path}"),
+            (None, None) => write!(f, "http://{}/{path}", self.host),
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use syn::{Data, DeriveInput, Error, Field, GenericArgument, PathArguments, Type}
 #[proc_macro_derive(Row, attributes(serde))]
 pub fn derive_row(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);
-    expand(&input).unwrap_or_else(Error::into_compile_error).into()
+    expand(&input)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
@@ -49,7 +51,10 @@ fn borrows(input: &DeriveInput) -> syn::Result<bool> {
         return Err(Error::new_spanned(parameter, message));
     }
     if let Some(parameter) = input.generics.const_params().next() {
-        return Err(Error::new_spanned(parameter, "a row has no const parameters"));
+        return Err(Error::new_spanned(
+            parameter,
+            "a row has no const parameters",
+        ));
     }
     let mut lifetimes = input.generics.lifetimes();
     let borrows = lifetimes.next().is_some();
@@ -65,7 +70,11 @@ fn borrows(input: &DeriveInput) -> syn::Result<bool> {
 fn fields(input: &DeriveInput) -> Vec<&Field> {
     match &input.data {
         Data::Struct(data) => data.fields.iter().collect(),
-        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .flat_map(|variant| &variant.fields)
+            .collect(),
         Data::Union(_) => Vec::new(),
     }
 }
@@ -74,10 +83,17 @@ fn fields(input: &DeriveInput) -> Vec<&Field> {
 fn describe(fields: &[&Field]) -> String {
     let named = fields.iter().filter_map(|field| {
         let ty = field.ty.to_token_stream().to_string().replace(' ', "");
-        field.ident.as_ref().map(|name| format!("{}: {ty}", renamed(field).unwrap_or(name.to_string())))
+        field
+            .ident
+            .as_ref()
+            .map(|name| format!("{}: {ty}", renamed(field).unwrap_or(name.to_string())))
     });
     let named: Vec<_> = named.collect();
-    if named.is_empty() { String::new() } else { format!("{{{}}}", named.join(", ")) }
+    if named.is_empty() {
+        String::new()
+    } else {
+        format!("{{{}}}", named.join(", "))
+    }
 }
 
 /// The name that `#[serde(rename = "…")]` gives to a field.
@@ -97,10 +113,17 @@ fn is_trap(field: &Field) -> bool {
 /// `Option<&str>` is the same trap one level down.
 fn option_of_str(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
-    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Option") else {
+    let Some(last) = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == "Option")
+    else {
         return false;
     };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return false };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return false;
+    };
     arguments.args.iter().any(|argument| match argument {
         GenericArgument::Type(Type::Reference(inner)) => is_named(&inner.elem, "str"),
         _ => false,
@@ -109,7 +132,11 @@ fn option_of_str(ty: &Type) -> bool {
 
 fn is_named(ty: &Type, name: &str) -> bool {
     match ty {
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == name),
         _ => false,
     }
 }
@@ -122,7 +149,11 @@ fn has_serde_borrow(field: &Field) -> bool {
 /// Attributes that do not parse are serde's to report.
 fn serde_item(field: &Field, name: &str) -> Option<String> {
     let mut found = None;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+    for attribute in field
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+    {
         let _ = attribute.parse_nested_meta(|meta| {
             let value = match meta.input.peek(syn::Token![=]) {
                 true => Some(meta.value()?.parse::<syn::LitStr>()?.value()),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::error::IoContext;
+use super::context::IoContext;
 
 #[derive(Debug)]
 pub(crate) struct EventFd(OwnedFd);

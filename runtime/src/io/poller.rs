@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::error::IoContext;
+use super::context::IoContext;
 
 /// What a socket is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,6 @@ impl Interest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) token: u64,
-    /// There is room to write, or an error for the writer to find.
-    pub(crate) writable: bool,
     /// The peer will send no more: what it sent has to be read to its end.
     pub(crate) hung_up: bool,
 }
@@ -67,15 +65,38 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) fn new() -> std::io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
-        Ok(Poller { epoll, events: Box::new([MaybeUninit::uninit(); EVENTS_PER_WAIT]) })
+        Ok(Poller {
+            epoll,
+            events: Box::new([MaybeUninit::uninit(); EVENTS_PER_WAIT]),
+        })
     }
 
-    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> rustix::io::Result<()> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())
+    pub(crate) fn add(
+        &self,
+        fd: impl AsFd,
+        token: u64,
+        interest: Interest,
+    ) -> rustix::io::Result<()> {
+        epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            interest.flags(),
+        )
     }
 
-    pub(crate) fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> rustix::io::Result<()> {
-        epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())
+    pub(crate) fn change(
+        &self,
+        fd: impl AsFd,
+        token: u64,
+        interest: Interest,
+    ) -> rustix::io::Result<()> {
+        epoll::modify(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            interest.flags(),
+        )
     }
 
     /// Stops watching a descriptor that stays open.
@@ -84,14 +105,21 @@ impl Poller {
     }
 
     /// Waits, and gives each event to `take`.
-    pub(crate) fn wait(&mut self, wait: Wait, mut take: impl FnMut(Event)) -> rustix::io::Result<usize> {
+    pub(crate) fn wait(
+        &mut self,
+        wait: Wait,
+        mut take: impl FnMut(Event),
+    ) -> rustix::io::Result<usize> {
         let timeout = match wait {
             Wait::Poll => Some(Timespec::default()),
             Wait::Block => None,
             // Rounded up to whole milliseconds: the plain epoll_wait then serves, which every
             // kernel and sandbox has.
             Wait::AtMost(time) => Timespec::try_from(Duration::from_millis(
-                time.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX / 1000),
+                time.as_micros()
+                    .div_ceil(1000)
+                    .try_into()
+                    .unwrap_or(u64::MAX / 1000),
             ))
             .ok(),
         };
@@ -105,7 +133,6 @@ impl Poller {
             let flags = event.flags;
             take(Event {
                 token: event.data.u64(),
-                writable: flags.intersects(Flags::OUT | Flags::ERR | Flags::HUP),
                 hung_up: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
             });
         }

@@ -42,14 +42,9 @@ impl Socket {
         }
     }
 
-    /// Reads into `buffer`, once.
-    #[inline]
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> rustix::io::Result<Read> {
-        outcome(recv(&self.0, buffer, RecvFlags::empty()).map(|(_, bytes)| bytes))
-    }
-
     /// Reads into the spare capacity of `buffer`, once.
-    pub(crate) fn read_more(&self, buffer: &mut Vec<u8>) -> rustix::io::Result<Read> {
+    #[inline]
+    pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> rustix::io::Result<Read> {
         outcome(recv(&self.0, spare_capacity(buffer), RecvFlags::empty()).map(|(_, bytes)| bytes))
     }
 

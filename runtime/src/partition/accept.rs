@@ -34,7 +34,13 @@ impl Acceptor {
         own: Arc<Mailbox>,
         shared: Option<Arc<[Arc<Mailbox>]>>,
     ) -> Self {
-        Acceptor { listeners, shared, own, first_token: 0, paused_until: None }
+        Acceptor {
+            listeners,
+            shared,
+            own,
+            first_token: 0,
+            paused_until: None,
+        }
     }
 
     /// Watches the listeners under the tokens from `first_token` on.
@@ -54,7 +60,10 @@ impl Acceptor {
         listeners: u32,
         mut keep: impl FnMut(Socket, Peer),
     ) -> io::Result<()> {
-        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+        if self
+            .paused_until
+            .is_some_and(|until| Instant::now() < until)
+        {
             return Ok(());
         }
         if self.paused_until.take().is_some() {
@@ -101,12 +110,17 @@ impl Acceptor {
             %reason,
             "cannot accept connections for {PAUSE:?}; if descriptors ran out, raise `ulimit -n`"
         );
-        self.close(poller);
+        self.unwatch(poller);
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    /// Watches no listener any more.
+    /// Closes the listeners, once the last partition that has them does so.
     pub(crate) fn close(&mut self, poller: &Poller) {
+        self.unwatch(poller);
+        self.listeners.clear();
+    }
+
+    fn unwatch(&self, poller: &Poller) {
         for listener in &self.listeners {
             // It fails only when the listener is not watched, which is what is wanted.
             let _ = poller.remove(&**listener);
@@ -119,6 +133,7 @@ impl Acceptor {
 
     /// How long accepting is still paused.
     pub(crate) fn pause_left(&self) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_duration_since(Instant::now()))
+        self.paused_until
+            .map(|until| until.saturating_duration_since(Instant::now()))
     }
 }

@@ -18,7 +18,9 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> Self {
-        Bell { sleeping: AtomicBool::new(false) }
+        Bell {
+            sleeping: AtomicBool::new(false),
+        }
     }
 
     /// For the partition, before it looks at its queues for the last time.
@@ -77,7 +79,10 @@ mod tests {
             }
             let sent = queue.load(Ordering::Relaxed);
             let woken = wakeups.load(Ordering::Acquire) > 0;
-            assert!(seen_before_sleep == sent || woken, "slept on {sent} messages");
+            assert!(
+                seen_before_sleep == sent || woken,
+                "slept on {sent} messages"
+            );
         });
     }
 }

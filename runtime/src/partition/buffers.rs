@@ -10,6 +10,8 @@ const KEPT_BYTES: usize = 1 << 20;
 
 /// A connection holds a buffer only while there is something in it. So an idle connection costs no
 /// buffer, and a busy partition works in the same few, which stay in the core's cache.
+// Boxes move between here and the connections, which hold a pointer each.
+#[expect(clippy::vec_box)]
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     inboxes: Vec<Box<Inbox>>,
@@ -25,6 +27,28 @@ impl Buffers {
     #[inline]
     pub(crate) fn outbox(&mut self) -> Box<Outbox> {
         self.outboxes.pop().unwrap_or_default()
+    }
+
+    /// Moves the small rest of an inbox into one that has room for a read.
+    pub(crate) fn enlarge(&mut self, rest: Box<Inbox>) -> Box<Inbox> {
+        if !rest.is_small() {
+            return rest;
+        }
+        let mut inbox = self.inbox();
+        inbox.append(&rest);
+        inbox
+    }
+
+    /// Moves a small rest into a buffer of its size, so that a connection which sends a request
+    /// slowly does not hold a large one.
+    pub(crate) fn shrink(&mut self, mut inbox: Box<Inbox>) -> Box<Inbox> {
+        match inbox.split_small_rest() {
+            Some(rest) => {
+                self.take_inbox(inbox);
+                rest
+            }
+            None => inbox,
+        }
     }
 
     #[inline]

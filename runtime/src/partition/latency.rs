@@ -21,7 +21,9 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new() -> Self {
-        Latencies { buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
+        Latencies {
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     /// Counts `times` requests of this latency. For the one writer.
@@ -78,10 +80,17 @@ mod tests {
         let mut last = 0;
         for value in (0..100_000).chain((17..40).map(|shift| (1 << shift) - 1)) {
             let index = bucket(value);
-            assert!(index == last || index == last + 1 || value > 100_000, "{value}: {last} {index}");
+            assert!(
+                index == last || index == last + 1 || value > 100_000,
+                "{value}: {last} {index}"
+            );
             last = index;
             let error = middle(index).abs_diff(value) as f64;
-            assert!(error <= value as f64 / 128.0, "{value} became {}", middle(index));
+            assert!(
+                error <= value as f64 / 128.0,
+                "{value} became {}",
+                middle(index)
+            );
         }
         assert!(bucket(MAX_NS) < BUCKETS);
     }
@@ -94,7 +103,10 @@ mod tests {
         latencies.record(u64::MAX, 1);
         let mut first = histogram();
         latencies.drain_into(&mut seen, &mut first);
-        assert_eq!((first.len(), first.max() >= MAX_NS - MAX_NS / 64), (4, true));
+        assert_eq!(
+            (first.len(), first.max() >= MAX_NS - MAX_NS / 64),
+            (4, true)
+        );
         latencies.record(2_000, 1);
         let mut second = histogram();
         latencies.drain_into(&mut seen, &mut second);

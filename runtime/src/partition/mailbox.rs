@@ -1,6 +1,7 @@
 //! What others tell a partition: here is a connection, drain, stop.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
@@ -31,6 +32,8 @@ pub(crate) enum Phase {
 pub(crate) struct Mailbox {
     accepted: ArrayQueue<(Socket, Peer)>,
     phase: AtomicU8,
+    /// How many epochs were cut, in a cache line that nobody writes in between.
+    epoch: CachePadded<AtomicU64>,
     bell: CachePadded<Bell>,
     wake: EventFd,
     /// How many connections the partition has or is about to get.
@@ -42,6 +45,7 @@ impl Mailbox {
         Ok(Mailbox {
             accepted: ArrayQueue::new(ACCEPTED),
             phase: AtomicU8::new(Phase::Serving as u8),
+            epoch: CachePadded::new(AtomicU64::new(0)),
             bell: CachePadded::new(Bell::new()),
             wake: EventFd::new()?,
             connections: CachePadded::new(AtomicUsize::new(0)),
@@ -59,6 +63,17 @@ impl Mailbox {
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::Release);
         self.ring();
+    }
+
+    /// Notes that an epoch was cut. A partition that has nothing to hand over is not woken for it.
+    pub(crate) fn note_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many epochs were cut.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     fn ring(&self) {
@@ -114,11 +129,14 @@ impl Mailbox {
 
     /// Picks the partition with the fewest connections, and counts one more for it. No lock: an
     /// acceptor whose pick was overtaken by another one's looks again.
-    pub(crate) fn fewest_connections<'m>(mailboxes: &'m [std::sync::Arc<Mailbox>]) -> &'m Mailbox {
+    pub(crate) fn fewest_connections(mailboxes: &[Arc<Mailbox>]) -> &Mailbox {
         loop {
-            let counts = mailboxes.iter().map(|mailbox| (mailbox.connections(), mailbox));
-            let (count, mailbox) =
-                counts.min_by_key(|(count, _)| *count).expect("a query has a partition at least");
+            let counts = mailboxes
+                .iter()
+                .map(|mailbox| (mailbox.connections(), mailbox));
+            let (count, mailbox) = counts
+                .min_by_key(|(count, _)| *count)
+                .expect("a query has a partition at least");
             let counter = &mailbox.connections;
             let picked =
                 counter.compare_exchange(count, count + 1, Ordering::Relaxed, Ordering::Relaxed);

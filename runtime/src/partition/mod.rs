@@ -54,13 +54,15 @@ pub(crate) struct Partition {
     buffers: Buffers,
     spin: Spin,
     phase: Phase,
+    /// The number of epochs that were cut, as of the last turn.
+    epoch: u64,
 }
 
 impl Partition {
     pub(crate) fn new(
         mailbox: Arc<Mailbox>,
         published: Arc<CachePadded<Published>>,
-        acceptor: Acceptor,
+        mut acceptor: Acceptor,
         worker: Worker,
         spin: Spin,
     ) -> io::Result<Self> {
@@ -81,6 +83,7 @@ impl Partition {
             buffers: Buffers::default(),
             spin,
             phase: Phase::Serving,
+            epoch: 0,
         })
     }
 
@@ -111,7 +114,9 @@ impl Partition {
             let requests = self.worker.next() - before;
             if requests > 0 {
                 served_ns = now_ns();
-                self.published.latencies.record(served_ns - start_ns, requests);
+                self.published
+                    .latencies
+                    .record(served_ns - start_ns, requests);
             }
         }
         // The emptied list is reused; what is to be served again comes first in the next turn.
@@ -159,7 +164,9 @@ impl Partition {
     #[inline]
     fn serve(&mut self, token: u64) {
         let key = key_of(token);
-        let Some(connection) = find(&mut self.connections, token) else { return };
+        let Some(connection) = find(&mut self.connections, token) else {
+            return;
+        };
         let served = connection.serve(&mut self.worker, &mut self.buffers);
         let oldest = connection.oldest_unanswered();
         if oldest != connection.known_unanswered {
@@ -184,9 +191,14 @@ impl Partition {
     /// Watches for room to write only while there is something to write: nobody else pays for it.
     #[inline]
     fn watch(&mut self, token: u64) {
-        let Some(connection) = find(&mut self.connections, token) else { return };
+        let Some(connection) = find(&mut self.connections, token) else {
+            return;
+        };
         if let Some(interest) = connection.changed_interest()
-            && self.poller.change(connection.socket(), token, interest).is_err()
+            && self
+                .poller
+                .change(connection.socket(), token, interest)
+                .is_err()
         {
             self.close(token);
         }
@@ -209,6 +221,13 @@ impl Partition {
         let settled = self.unanswered.first().map_or(next, |(offset, _)| *offset);
         self.published.publish(next, settled);
         self.published.note_turn(served_ns - start_ns);
+        // What an epoch adds to a turn is measured at the turns that end one; the clock is not
+        // read for the others.
+        let epoch = self.mailbox.epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.published.note_end_of_turn(now_ns() - served_ns);
+        }
         self.spin.after_turn(served_ns, served);
     }
 
@@ -220,7 +239,7 @@ impl Partition {
         if phase > self.phase {
             self.phase = phase;
             if phase == Phase::Draining {
-                self.worker.draining = true;
+                self.worker.drain();
                 // Who waits in the backlog was told by the kernel that it is connected.
                 self.accept(u32::MAX)?;
                 self.acceptor.close(&self.poller);
@@ -231,7 +250,10 @@ impl Partition {
 
     fn accept(&mut self, listeners: u32) -> io::Result<()> {
         let mut own = Vec::new();
-        self.acceptor.accept(&self.poller, listeners, |socket, peer| own.push((socket, peer)))?;
+        self.acceptor
+            .accept(&self.poller, listeners, |socket, peer| {
+                own.push((socket, peer))
+            })?;
         for (socket, peer) in own {
             self.admit(socket, peer);
         }

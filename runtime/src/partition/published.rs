@@ -45,7 +45,10 @@ impl Published {
     /// least as new, so the invariant holds for the pair.
     pub(crate) fn offsets(&self) -> Offsets {
         let settled = self.settled.load(Ordering::Acquire);
-        Offsets { next: self.next.load(Ordering::Acquire), settled }
+        Offsets {
+            next: self.next.load(Ordering::Acquire),
+            settled,
+        }
     }
 
     #[inline]

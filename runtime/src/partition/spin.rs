@@ -122,12 +122,21 @@ mod tests {
             spin.ask_kernel(now_ns, spin.switches + 1);
             pauses.push(spin.paused_until_ns - now_ns);
             spin.after_turn(now_ns, true);
-            assert!(!spin.look_again(|| now_ns + 1), "it spins although the core is shared");
+            assert!(
+                !spin.look_again(|| now_ns + 1),
+                "it spins although the core is shared"
+            );
             now_ns = spin.paused_until_ns;
             spin.after_turn(now_ns, true);
-            assert!(spin.look_again(|| now_ns + 1), "it does not spin after the pause");
+            assert!(
+                spin.look_again(|| now_ns + 1),
+                "it does not spin after the pause"
+            );
         }
-        assert_eq!(pauses[..3], [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]);
+        assert_eq!(
+            pauses[..3],
+            [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]
+        );
         assert_eq!(pauses[9], LAST_PAUSE_NS);
         spin.ask_kernel(now_ns, spin.switches);
         assert_eq!(spin.pause_ns, FIRST_PAUSE_NS);

@@ -1,12 +1,12 @@
 //! What stands between a decoded request and its reply.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use snapback_operators::{
-    Chain, Context, Headers, Panicked, Peer, Reply, ReplyHead, Request, Run,
-};
+use snapback_operators::{Chain, Context, Headers, Panicked, Peer, Reply, ReplyHead, Request, Run};
 
-use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject};
+use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
+use crate::io::clock::unix_seconds;
 use crate::outbox::Outbox;
 use crate::route::Route;
 
@@ -25,18 +25,23 @@ pub(crate) struct Policy {
     pub(crate) max_reply_buffer_bytes: usize,
 }
 
-/// A partition's instance of the chain, and all that it needs to answer a request in place.
+/// Gives requests their ids, and answers them in place.
 pub(crate) struct Worker {
-    chain: Box<dyn Chain>,
     run: Arc<Run>,
     partition: u32,
     /// The offset that the next request gets.
     next: u64,
+    service: Service,
+}
+
+/// A partition's instance of the chain, and what turns its results into replies.
+struct Service {
+    chain: Box<dyn Chain>,
     encoder: HeadEncoder,
     head: ReplyHead,
-    pub(crate) policy: Policy,
+    policy: Policy,
     /// Replies say `Connection: close`.
-    pub(crate) draining: bool,
+    draining: bool,
 }
 
 impl Worker {
@@ -47,15 +52,18 @@ impl Worker {
         next: u64,
         policy: Policy,
     ) -> Self {
-        Worker {
+        let service = Service {
             chain,
-            run,
-            partition,
-            next,
-            encoder: HeadEncoder::default(),
+            encoder: HeadEncoder::new(unix_seconds()),
             head: ReplyHead::default(),
             policy,
             draining: false,
+        };
+        Worker {
+            run,
+            partition,
+            next,
+            service,
         }
     }
 
@@ -65,10 +73,20 @@ impl Worker {
         self.next
     }
 
+    #[inline]
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.service.policy
+    }
+
     /// Sets the time that replies say, once per turn.
     #[inline]
     pub(crate) fn set_now(&mut self, unix_seconds: u64) {
-        self.encoder.set_now(unix_seconds);
+        self.service.encoder.set_now(unix_seconds);
+    }
+
+    /// From now on every reply is the last of its connection.
+    pub(crate) fn drain(&mut self) {
+        self.service.draining = true;
     }
 
     /// Answers one request: its reply is at the end of the outbox.
@@ -80,114 +98,131 @@ impl Worker {
         peer: &Peer,
         outbox: &mut Outbox,
     ) -> bool {
-        let offset = self.next;
-        let request =
-            Request::new(self.run.request_id(self.partition, offset), decoded.method, decoded.target, peer)
-                .with_headers(Headers::new(decoded.headers))
-                .with_body(decoded.body);
-        let keep_alive = decoded.keep_alive && !self.draining;
-        let persistence = match (keep_alive, decoded.http_minor) {
-            (false, _) => Persistence::Close,
-            (true, 0) => Persistence::KeepAlive10,
-            (true, _) => Persistence::KeepAlive,
+        let (service, offset) = (&mut self.service, self.next);
+        let id = self.run.request_id(self.partition, offset);
+        let request = Request::new(id, decoded.method, decoded.target, peer)
+            .with_headers(Headers::new(decoded.headers))
+            .with_body(decoded.body);
+        let keep_alive = decoded.keep_alive && !service.draining;
+        let persistence = if keep_alive {
+            decoded.persistence()
+        } else {
+            Persistence::Close
         };
 
-        let room = self.encoder.expected_len();
+        let room = service.leave_room(outbox);
         let out = outbox.bytes();
-        let start = out.len();
-        out.resize(start + room, 0);
-        let routed = self.policy.route.matches(request.path());
+        let routed = service.policy.route.matches(request.path());
         if routed {
             self.next += 1;
-            self.call(&request, out);
+            service.call(&request, out);
         } else {
-            self.not_found(&request, out);
+            service.not_found(&request, out);
         }
-        self.put_head(out, start, room, persistence, decoded.is_head);
+        service.put_head(out, room, persistence, decoded.is_head);
         if routed {
             outbox.end_reply(offset);
         }
         keep_alive
     }
 
-    /// Runs the chain; afterwards there is a reply in any case.
+    /// Answers a malformed request; the connection must close after it.
+    #[cold]
+    pub(crate) fn reject(&mut self, reject: &Reject, outbox: &mut Outbox) {
+        self.service.encoder.encode_reject(reject, outbox.bytes());
+    }
+}
+
+impl Service {
+    /// Leaves room for the head before the body, as long as the last head was, which fits nearly
+    /// always: the body is then written once, to where it is sent from.
     #[inline]
-    fn call(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let mut cx = Context::new(request, Reply::new(out, &mut self.head));
-        if let Err(Panicked) = self.chain.call(&mut cx) {
-            self.call_again(request, out);
-        } else if cx.reply().is_open() {
-            cx.reply().status(self.policy.unanswered_status).empty();
-        }
-        if let Some(fault) = self.head.fault() {
-            tracing::error!(request_id = %request.id(), %fault, "a reply cannot be sent: answered 500");
-            let detail = format!("request {} was answered with a reply that cannot be sent", request.id());
-            let mut reply = Reply::new(out, &mut self.head);
-            reply.problem(500, &detail);
-        }
+    fn leave_room(&self, outbox: &mut Outbox) -> Range<usize> {
+        let out = outbox.bytes();
+        let start = out.len();
+        let room = start..start + self.encoder.expected_len();
+        out.resize(room.end, 0);
+        room
     }
 
-    /// The first attempt panicked. The request still lies whole in the inbox, so it is tried again.
-    #[cold]
-    fn call_again(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        for attempt in 1.. {
-            let mut cx = Context::new(request, Reply::new(out, &mut self.head));
-            if attempt == self.policy.max_attempts {
-                tracing::error!(request_id = %request.id(), attempts = attempt, "an operator panicked: answered 500");
-                let detail = format!("the pipeline failed at request {}", request.id());
-                cx.reply().problem(500, &detail);
-                return;
+    /// Runs the chain; afterwards there is a reply in any case. A request whose operators panic
+    /// still lies whole in the inbox, so it is tried again.
+    #[inline]
+    fn call(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+        let Service {
+            chain,
+            head,
+            policy,
+            ..
+        } = self;
+        let mut cx = Context::new(request, Reply::new(out, head));
+        let mut attempts = 1;
+        while let Err(Panicked) = chain.call(&mut cx) {
+            if attempts == policy.max_attempts {
+                give_up(attempts, &mut cx);
+                break;
             }
-            match self.chain.call(&mut cx) {
-                Err(Panicked) => {}
-                Ok(()) if cx.reply().is_open() => {
-                    cx.reply().status(self.policy.unanswered_status).empty();
-                    return;
-                }
-                Ok(()) => return,
-            }
+            attempts += 1;
+        }
+        let reply = cx.reply();
+        if reply.is_open() {
+            reply.status(policy.unanswered_status).empty();
+        }
+        if reply.fault().is_some() {
+            refuse_reply(&mut cx);
         }
     }
 
     #[cold]
     fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let detail = format!("no service at {:?}; there is one at {}", request.path(), self.policy.route);
+        let detail = format!(
+            "no service at {:?}; there is one at {}",
+            request.path(),
+            self.policy.route
+        );
         Reply::new(out, &mut self.head).problem(404, &detail);
     }
 
-    /// Answers a malformed request; the connection must close after it.
-    #[cold]
-    pub(crate) fn reject(&mut self, reject: &Reject, outbox: &mut Outbox) {
-        let room = self.encoder.expected_len();
-        let out = outbox.bytes();
-        let start = out.len();
-        out.resize(start + room, 0);
-        Reply::new(out, &mut self.head).problem(reject.status(), &reject.to_string());
-        self.put_head(out, start, room, Persistence::Close, false);
-    }
-
-    /// Writes the head into the room that was left for it before the body. The room is as long as
-    /// the last head was, which fits nearly always; else the body is moved.
+    /// Writes the head into its room; where it does not fit, the body is moved.
     #[inline]
     fn put_head(
         &mut self,
         out: &mut Vec<u8>,
-        start: usize,
-        room: usize,
+        room: Range<usize>,
         persistence: Persistence,
         is_head: bool,
     ) {
-        let body_start = start + room;
-        let status = self.head.status();
-        let body_bytes = out.len() - body_start;
+        let body_bytes = out.len() - room.end;
         let head = self.encoder.encode(&self.head, body_bytes, persistence);
-        if is_head || status == 204 || status == 304 {
-            out.truncate(body_start);
+        if is_head || has_no_body(self.head.status()) {
+            out.truncate(room.end);
         }
-        if head.len() == room {
-            out[start..body_start].copy_from_slice(head);
+        if head.len() == room.len() {
+            out[room].copy_from_slice(head);
         } else {
-            out.splice(start..body_start, head.iter().copied());
+            out.splice(room, head.iter().copied());
         }
     }
+}
+
+#[cold]
+fn give_up(attempts: u32, cx: &mut Context<'_, '_>) {
+    let id = cx.request().id();
+    tracing::error!(request_id = %id, attempts, "an operator panicked: answered 500");
+    cx.reply()
+        .problem(500, &format!("the pipeline failed at request {id}"));
+}
+
+/// The pipeline's reply must not be sent.
+#[cold]
+fn refuse_reply(cx: &mut Context<'_, '_>) {
+    let id = cx.request().id();
+    if let Some(fault) = cx.reply().fault() {
+        tracing::error!(request_id = %id, %fault, "the pipeline's reply cannot be sent: answered 500");
+    }
+    cx.reply().reset();
+    cx.reply().problem(
+        500,
+        &format!("the pipeline's reply to request {id} cannot be sent"),
+    );
 }

@@ -1,0 +1,284 @@
+//! The handle of a running query.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::epoch::Message;
+use crate::error::{Error, Result};
+use crate::progress::QueryProgress;
+use crate::service_info::ServiceInfo;
+
+/// A query that was started. Clones are handles of the same query; dropping them does not stop it.
+///
+/// The calls that wait exist twice: blocking, and as futures that need no particular runtime.
+#[derive(Clone)]
+pub struct StreamingQuery {
+    shared: Arc<Shared>,
+}
+
+/// What the handles, the session and the epoch thread know of a query.
+pub(crate) struct Shared {
+    pub(crate) id: String,
+    pub(crate) run_id: String,
+    pub(crate) name: String,
+    pub(crate) service: String,
+    pub(crate) service_info: Vec<ServiceInfo>,
+    progress_kept: usize,
+    state: Mutex<State>,
+    ended: Condvar,
+    ended_async: watch::Sender<bool>,
+    epoch_thread: Sender<Message>,
+}
+
+struct State {
+    phase: Phase,
+    exception: Option<Error>,
+    progress: VecDeque<QueryProgress>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Active,
+    Draining,
+    Ended,
+}
+
+/// What a query is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryStatus {
+    /// A sentence.
+    pub message: String,
+    /// Whether it still answers requests.
+    pub is_active: bool,
+    /// Whether it was told to stop, and waits for its connections to end.
+    pub is_draining: bool,
+}
+
+impl StreamingQuery {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        StreamingQuery { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The id of the query, a UUID which it keeps over restarts from its checkpoint.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// The id of this run, a UUID which is new at each start.
+    pub fn run_id(&self) -> &str {
+        &self.shared.run_id
+    }
+
+    /// The name of the query.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where the query listens, one entry per listener.
+    pub fn service_info(&self) -> &[ServiceInfo] {
+        &self.shared.service_info
+    }
+
+    /// Whether the query still answers requests.
+    pub fn is_active(&self) -> bool {
+        self.shared.lock().phase != Phase::Ended
+    }
+
+    /// Why the query ended, when it ended by an error.
+    pub fn exception(&self) -> Option<Error> {
+        self.shared.lock().exception.clone()
+    }
+
+    /// What the query is doing.
+    pub fn status(&self) -> QueryStatus {
+        let state = self.shared.lock();
+        let message = match (state.phase, &state.exception) {
+            (Phase::Active, _) => "answering requests".to_owned(),
+            (Phase::Draining, None) => {
+                "draining: answering what comes on open connections".to_owned()
+            }
+            (Phase::Draining, Some(error)) => format!("stopping: {error}"),
+            (Phase::Ended, None) => "stopped".to_owned(),
+            (Phase::Ended, Some(error)) => format!("ended by an error: {error}"),
+        };
+        QueryStatus {
+            message,
+            is_active: state.phase != Phase::Ended,
+            is_draining: state.phase == Phase::Draining,
+        }
+    }
+
+    /// The newest progress record, once an interval of the trigger is over.
+    pub fn last_progress(&self) -> Option<QueryProgress> {
+        self.shared.lock().progress.back().cloned()
+    }
+
+    /// The newest progress records, oldest first; as many as the option `recentProgress` says.
+    pub fn recent_progress(&self) -> Vec<QueryProgress> {
+        self.shared.lock().progress.iter().cloned().collect()
+    }
+
+    /// Drains and ends the query: accepts no more connections, answers what comes on open ones with
+    /// `Connection: close` until they are gone or `shutdownTimeout` is over, commits a last epoch.
+    /// Returns when that is done. Stopping a query that has ended does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub fn stop(&self) -> Result<()> {
+        self.request_stop();
+        self.await_termination()
+    }
+
+    /// [`stop`](Self::stop) as a future.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub async fn stop_async(&self) -> Result<()> {
+        self.request_stop();
+        self.await_termination_async().await
+    }
+
+    /// Tells the query to stop, and does not wait for it.
+    pub(crate) fn request_stop(&self) {
+        // The epoch thread is gone when the query has ended.
+        let _ = self.shared.epoch_thread.send(Message::Stop);
+    }
+
+    /// Waits until the query has ended.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub fn await_termination(&self) -> Result<()> {
+        let state = self.shared.lock();
+        let waited = self
+            .shared
+            .ended
+            .wait_while(state, |state| state.phase != Phase::Ended);
+        let state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.exception.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits until the query has ended, so long at most; tells whether it has.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub fn await_termination_timeout(&self, timeout: Duration) -> Result<bool> {
+        let until = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        loop {
+            if state.phase == Phase::Ended {
+                return state.exception.clone().map_or(Ok(true), Err);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let waited = self.shared.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// [`await_termination`](Self::await_termination) as a future.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub async fn await_termination_async(&self) -> Result<()> {
+        let mut ended = self.shared.ended_async.subscribe();
+        // The sender lives in `shared`, so it cannot be gone before it says so.
+        let _ = ended.wait_for(|ended| *ended).await;
+        self.exception().map_or(Ok(()), Err)
+    }
+}
+
+impl fmt::Debug for StreamingQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamingQuery")
+            .field("name", &self.name())
+            .field("run_id", &self.run_id())
+            .field("is_active", &self.is_active())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The names of a query, and where it listens.
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) run_id: String,
+    pub(crate) name: String,
+    pub(crate) service: String,
+    pub(crate) service_info: Vec<ServiceInfo>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        identity: Identity,
+        progress_kept: usize,
+        epoch_thread: Sender<Message>,
+    ) -> Self {
+        let Identity {
+            id,
+            run_id,
+            name,
+            service,
+            service_info,
+        } = identity;
+        Shared {
+            id,
+            run_id,
+            name,
+            service,
+            service_info,
+            progress_kept,
+            state: Mutex::new(State {
+                phase: Phase::Active,
+                exception: None,
+                progress: VecDeque::new(),
+            }),
+            ended: Condvar::new(),
+            ended_async: watch::Sender::new(false),
+            epoch_thread,
+        }
+    }
+
+    /// A panic of a thread that held the lock leaves nothing half done in the state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record_progress(&self, progress: QueryProgress) {
+        let mut state = self.lock();
+        state.progress.push_back(progress);
+        while state.progress.len() > self.progress_kept {
+            state.progress.pop_front();
+        }
+    }
+
+    /// Notes why the query is about to end; the first reason stays.
+    pub(crate) fn set_exception(&self, error: Error) {
+        self.lock().exception.get_or_insert(error);
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.lock().phase = phase;
+        if phase == Phase::Ended {
+            self.ended.notify_all();
+            self.ended_async.send_replace(true);
+        }
+    }
+}

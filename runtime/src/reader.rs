@@ -1,0 +1,89 @@
+//! Where a stream comes from.
+
+use snapback_operators::{Chain, Origin, Pipeline, Requests, Start};
+
+use crate::error::Result;
+use crate::options::Options;
+use crate::session::Session;
+use crate::writer::StreamWriter;
+
+/// Chooses the source of a stream: [`Session::read_stream`].
+#[derive(Clone, Debug)]
+pub struct StreamReader {
+    session: Session,
+}
+
+impl StreamReader {
+    pub(crate) fn new(session: Session) -> Self {
+        StreamReader { session }
+    }
+
+    /// A web service whose partitions each listen, compute and reply on a thread of their own:
+    /// Spark Serving's `readStream.continuousServer()`.
+    #[must_use]
+    pub fn continuous_server(self) -> ServerReader {
+        ServerReader {
+            session: self.session,
+            options: Vec::new(),
+        }
+    }
+}
+
+/// Configures a web service as the source of a stream.
+#[derive(Clone, Debug)]
+pub struct ServerReader {
+    session: Session,
+    options: Vec<(String, String)>,
+}
+
+impl ServerReader {
+    /// Where to listen, and under which path: the options `host`, `port` and `path`.
+    ///
+    /// `host` is a name, an IP address, `*` for all addresses, or `unix:/path` for a Unix domain
+    /// socket (whose port is ignored). With port 0 the system picks one; see
+    /// [`service_info`](crate::StreamingQuery::service_info).
+    #[must_use]
+    pub fn address(self, host: &str, port: u16, path: &str) -> Self {
+        self.option("host", host)
+            .option("port", port)
+            .option("path", path)
+    }
+
+    /// Sets an option. All options are listed at [`options`](crate::options).
+    #[must_use]
+    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
+        self.options.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// The stream of requests, ready for operators. Nothing is bound until the query starts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`](crate::Error::Option) for an unknown key or a value that does not fit.
+    pub fn load(self) -> Result<Pipeline<Server, Requests, Start>> {
+        let mut options = Options::default();
+        for (key, value) in &self.options {
+            options.set(key, value)?;
+        }
+        Ok(Pipeline::from_origin(Server {
+            session: self.session,
+            options,
+        }))
+    }
+}
+
+/// A configured web service, not yet started: the origin of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub(crate) session: Session,
+    pub(crate) options: Options,
+}
+
+impl Origin for Server {
+    type Writer = StreamWriter;
+
+    fn write_stream(self, chain: Box<dyn Chain>) -> StreamWriter {
+        StreamWriter::new(self, chain)
+    }
+}

@@ -1,0 +1,264 @@
+//! The entry point.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::query::StreamingQuery;
+use crate::reader::StreamReader;
+use crate::service_info::ServiceInfo;
+use crate::signals;
+
+/// The entry point of a process: makes readers, and knows the queries that were started.
+///
+/// Clones are handles of the same session. Queries run on when the session's handles are dropped.
+///
+/// ```no_run
+/// use serde::{Deserialize, Serialize};
+/// use snapback::prelude::*;
+///
+/// #[derive(Deserialize, Row)]
+/// struct Hello { foo: String }
+/// #[derive(Serialize)]
+/// #[serde(rename_all = "camelCase")]
+/// struct FooLength { foo_length: usize }
+///
+/// fn main() -> snapback::Result<()> {
+///     let query = Session::new()
+///         .read_stream().continuous_server().address("localhost", 8888, "my_api")
+///         .load()?
+///         .parse_request::<Hello>()
+///         .map(|row| FooLength { foo_length: row.foo.chars().count() })
+///         .make_reply()
+///         .write_stream().query_name("my_query")
+///         .trigger(Continuous::secs(1))
+///         .start()?;
+///     query.await_termination()
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    registry: Arc<Registry>,
+}
+
+/// The queries of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    queries: Mutex<Vec<Entry>>,
+    changed: Condvar,
+    changed_async: watch::Sender<u64>,
+}
+
+/// A name that is taken, and the query that has it once it has started.
+#[derive(Debug)]
+struct Entry {
+    service: String,
+    name: String,
+    query: Option<StreamingQuery>,
+}
+
+impl Session {
+    /// A session without queries.
+    pub fn new() -> Self {
+        Session::default()
+    }
+
+    /// Begins a stream.
+    pub fn read_stream(&self) -> StreamReader {
+        StreamReader::new(self.clone())
+    }
+
+    /// The queries of the session.
+    pub fn streams(&self) -> Streams {
+        Streams {
+            registry: Arc::clone(&self.registry),
+        }
+    }
+
+    /// Where the service of this name listens, one entry per listener, for balancers; empty when
+    /// no active query serves it.
+    ///
+    /// Spark Serving's `serviceInfoJson(name)` is this list as JSON: [`Session::service_info_json`].
+    pub fn service_info(&self, service: &str) -> Vec<ServiceInfo> {
+        let queries = self.streams().active();
+        let query = queries
+            .iter()
+            .find(|query| query.shared().service == service);
+        query.map_or_else(Vec::new, |query| query.service_info().to_vec())
+    }
+
+    /// [`Session::service_info`] as JSON.
+    pub fn service_info_json(&self, service: &str) -> String {
+        serde_json::to_string(&self.service_info(service)).expect("plain data serializes")
+    }
+
+    /// From now on SIGTERM and Ctrl-C stop all queries of this session in an orderly way, so that
+    /// [`await_termination`](StreamingQuery::await_termination) returns; a second signal ends the
+    /// process at once, as does one when no query is active.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when the handlers cannot be installed.
+    pub fn drain_on_signals(&self) -> Result<()> {
+        signals::drain_on_signals(self.streams())
+            .map_err(Error::system("cannot install signal handlers"))
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+}
+
+/// The queries of a session: `session.streams()`.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    registry: Arc<Registry>,
+}
+
+impl Streams {
+    /// The queries that are running.
+    pub fn active(&self) -> Vec<StreamingQuery> {
+        let entries = self.registry.lock();
+        let queries = entries.iter().filter_map(|entry| entry.query.clone());
+        queries.filter(StreamingQuery::is_active).collect()
+    }
+
+    /// The running query with this id, run id or name.
+    pub fn get(&self, id_or_name: &str) -> Option<StreamingQuery> {
+        let matches = |query: &StreamingQuery| {
+            [query.id(), query.run_id(), query.name()].contains(&id_or_name)
+        };
+        self.active().into_iter().find(matches)
+    }
+
+    /// Waits until any query of the session has ended, at once if that happened before this call
+    /// since the last [`reset_terminated`](Self::reset_terminated).
+    ///
+    /// # Errors
+    ///
+    /// The exception of a query that ended by one.
+    pub fn await_any_termination(&self) -> Result<()> {
+        let mut entries = self.registry.lock();
+        loop {
+            if let Some(query) = any_ended(&entries) {
+                return query.exception().map_or(Ok(()), Err);
+            }
+            let waited = self.registry.changed.wait(entries);
+            entries = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// [`await_any_termination`](Self::await_any_termination) as a future.
+    ///
+    /// # Errors
+    ///
+    /// The exception of a query that ended by one.
+    pub async fn await_any_termination_async(&self) -> Result<()> {
+        let mut changed = self.registry.changed_async.subscribe();
+        loop {
+            let ended = any_ended(&self.registry.lock()).cloned();
+            if let Some(query) = ended {
+                return query.exception().map_or(Ok(()), Err);
+            }
+            // The sender lives as long as the registry.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// Forgets the queries that have ended.
+    pub fn reset_terminated(&self) {
+        self.registry.lock().retain(|entry| !entry.has_ended());
+    }
+}
+
+fn any_ended(entries: &[Entry]) -> Option<&StreamingQuery> {
+    entries
+        .iter()
+        .find(|entry| entry.has_ended())
+        .and_then(|entry| entry.query.as_ref())
+}
+
+impl Entry {
+    fn has_ended(&self) -> bool {
+        self.query.as_ref().is_some_and(|query| !query.is_active())
+    }
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the names of a query that is about to start. A query of the same name that has ended
+    /// is forgotten.
+    pub(crate) fn reserve(self: &Arc<Self>, service: &str, name: &str) -> Result<Reservation> {
+        let mut entries = self.lock();
+        for entry in entries.iter().filter(|entry| !entry.has_ended()) {
+            if entry.service == service {
+                let query = entry.name.clone();
+                return Err(Error::DuplicateService {
+                    name: service.to_owned(),
+                    query,
+                });
+            }
+            if entry.name == name {
+                return Err(Error::DuplicateQuery {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        entries.retain(|entry| {
+            !(entry.has_ended() && (entry.service == service || entry.name == name))
+        });
+        entries.push(Entry {
+            service: service.to_owned(),
+            name: name.to_owned(),
+            query: None,
+        });
+        Ok(Reservation {
+            registry: Arc::clone(self),
+            service: service.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// Tells those who wait for an end.
+    pub(crate) fn query_ended(&self) {
+        drop(self.lock());
+        self.changed.notify_all();
+        self.changed_async.send_modify(|changes| *changes += 1);
+    }
+}
+
+/// Names that are given back unless the query starts.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    registry: Arc<Registry>,
+    service: String,
+    kept: bool,
+}
+
+impl Reservation {
+    pub(crate) fn keep(mut self, query: StreamingQuery) {
+        let mut entries = self.registry.lock();
+        if let Some(entry) = entries
+            .iter_mut()
+            .find(|entry| entry.service == self.service)
+        {
+            entry.query = Some(query);
+        }
+        drop(entries);
+        self.kept = true;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.registry
+                .lock()
+                .retain(|entry| entry.service != self.service);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Where a stream's replies go, and the start of a query.
+
+use snapback_operators::Chain;
+
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::query::StreamingQuery;
+use crate::reader::Server;
+use crate::session::Session;
+use crate::start::{Plan, start};
+use crate::trigger::{Continuous, Trigger};
+
+/// Configures the sink of a pipeline and starts it.
+#[derive(Debug)]
+#[must_use = "a pipeline does nothing until it is started"]
+pub struct StreamWriter {
+    session: Session,
+    chain: Box<dyn Chain>,
+    options: Options,
+    late_options: Vec<(String, String)>,
+    reply_to: Option<String>,
+    query_name: Option<String>,
+    trigger: Trigger,
+}
+
+impl StreamWriter {
+    pub(crate) fn new(server: Server, chain: Box<dyn Chain>) -> Self {
+        StreamWriter {
+            session: server.session,
+            chain,
+            options: server.options,
+            late_options: Vec::new(),
+            reply_to: None,
+            query_name: None,
+            trigger: Continuous::secs(1).into(),
+        }
+    }
+
+    /// Names the service that the replies go to. It can only be the one that the stream reads from,
+    /// so this may be left out; a wrong name is an error at the start.
+    pub fn reply_to(mut self, service: &str) -> Self {
+        self.reply_to = Some(service.to_owned());
+        self
+    }
+
+    /// Names the query; without this it has the name of its service.
+    pub fn query_name(mut self, name: &str) -> Self {
+        self.query_name = Some(name.to_owned());
+        self
+    }
+
+    /// Sets an option; `start` tells of an unknown key or a value that does not fit. All options
+    /// are listed at [`options`](crate::options).
+    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
+        self.late_options.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets when epochs end: `Continuous::secs(1)`, which is also the default.
+    pub fn trigger(mut self, trigger: impl Into<Trigger>) -> Self {
+        self.trigger = trigger.into();
+        self
+    }
+
+    /// Starts the query: opens its checkpoint, binds its listeners, starts its partitions. When it
+    /// returns, requests are answered.
+    ///
+    /// # Errors
+    ///
+    /// Each variant of [`Error`] but [`Error::Partition`]; what had begun is undone.
+    pub fn start(mut self) -> Result<StreamingQuery> {
+        for (key, value) in &self.late_options {
+            self.options.set(key, value)?;
+        }
+        let service = self.options.service_name().to_owned();
+        if let Some(reply_to) = self.reply_to.filter(|reply_to| *reply_to != service) {
+            return Err(Error::ReplyTo { reply_to, service });
+        }
+        let Trigger::Continuous(interval) = self.trigger;
+        if interval.is_zero() {
+            return Err(Error::Trigger);
+        }
+        start(Plan {
+            session: self.session,
+            chain: self.chain,
+            name: self.query_name.unwrap_or_else(|| service.clone()),
+            service,
+            options: self.options,
+            interval,
+        })
+    }
+}
