@@ -170,7 +170,7 @@ mod tests {
             400 the request line "GET /a b HTTP/1.1" is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; percent-encode spaces and control characters in the target
             400 the request line "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..." is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; percent-encode spaces and control characters in the target
             400 the request target "*" does not suit the method GET; only OPTIONS may ask for *, send a path
-            400 the header line "Authorization" does not begin with a field name and a colon; use token characters, no white space before the colon, and no folded lines
+            400 the header line "Authorization " does not begin with a field name and a colon; use token characters, no white space before the colon, and no folded lines
             400 the value of the header "X" has a control character; remove or encode it
             400 Content-Length "+30" is not one number of bytes; send digits only
             400 Transfer-Encoding "chunked, chunked" does not end with one plain "chunked"; send chunked alone, or a Content-Length
