@@ -128,7 +128,6 @@ mod tests {
 
     use super::super::Limits;
     use super::super::replay::{Event, replay};
-    use super::*;
 
     /// What clients read, for one request of each kind of answer.
     #[test]
