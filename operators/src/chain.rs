@@ -3,7 +3,9 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::batch::discard_payload;
 use crate::context::Context;
+use crate::defer::{End, Turn};
 use crate::operator::Operator;
 use crate::row::{Replied, Requests};
 
@@ -11,13 +13,29 @@ use crate::row::{Replied, Requests};
 pub trait Chain: Send {
     /// Computes the reply to one request, in the context's outbox.
     ///
-    /// After `Ok` the reply is either made or still open, when the row was filtered.
+    /// After `Ok` the reply is made, or still open when the row was filtered, or a place was reserved
+    /// for it with the context's host.
     ///
     /// # Errors
     ///
     /// [`Panicked`] when an operator panicked. What it had written is taken back and its closures
     /// are taken anew, so the same request may be tried again.
     fn call(&mut self, cx: &mut Context<'_, '_>) -> Result<(), Panicked>;
+
+    /// Whether rows may wait in the chain, so that [`settle`](Self::settle) is to be called at the
+    /// end of each turn.
+    fn defers(&self) -> bool;
+
+    /// Ends a turn: rows that became ready go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Panicked`] when that panicked outside [`Turn::resume`], which catches for itself. The
+    /// chain is refreshed; tickets that were being gone through are lost to their deadlines.
+    fn settle(&mut self, turn: &mut dyn Turn) -> Result<(), Panicked>;
+
+    /// Takes the user's closures anew, after one of them panicked in [`Turn::resume`].
+    fn refresh(&mut self);
 
     /// A fresh instance for another partition.
     fn instance(&self) -> Box<dyn Chain>;
@@ -50,18 +68,11 @@ impl<O: Operator<Requests, Out = Replied>> Compiled<O> {
         }
     }
 
+    /// The payload's own drop, and the user's `Clone`, may panic as well.
     #[cold]
-    fn after_panic(&mut self, cx: &mut Context<'_, '_>, payload: Box<dyn std::any::Any + Send>) {
-        // The payload's own drop, and the user's `Clone`, may panic as well. The second payload is
-        // leaked: its drop could go on like this for ever.
-        let cleanup = AssertUnwindSafe(|| {
-            drop(payload);
-            self.operators.refresh(&self.pristine);
-        });
-        if let Err(second) = catch_unwind(cleanup) {
-            std::mem::forget(second);
-        }
-        cx.reply().reset();
+    fn after_panic(&mut self, payload: Box<dyn std::any::Any + Send>) {
+        discard_payload(payload);
+        self.refresh();
     }
 }
 
@@ -72,9 +83,30 @@ impl<O: Operator<Requests, Out = Replied>> Chain for Compiled<O> {
         match catch_unwind(AssertUnwindSafe(|| self.operators.apply(cx, request))) {
             Ok(_) => Ok(()),
             Err(payload) => {
-                self.after_panic(cx, payload);
+                self.after_panic(payload);
+                cx.reset();
                 Err(Panicked)
             }
+        }
+    }
+
+    fn defers(&self) -> bool {
+        O::DEFERS
+    }
+
+    fn settle(&mut self, turn: &mut dyn Turn) -> Result<(), Panicked> {
+        catch_unwind(AssertUnwindSafe(|| self.operators.settle(turn, &mut End))).map_err(
+            |payload| {
+                self.after_panic(payload);
+                Panicked
+            },
+        )
+    }
+
+    fn refresh(&mut self) {
+        let refresh = AssertUnwindSafe(|| self.operators.refresh(&self.pristine));
+        if let Err(payload) = catch_unwind(refresh) {
+            discard_payload(payload);
         }
     }
 

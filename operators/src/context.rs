@@ -1,20 +1,24 @@
 //! What an operator has in hand beside its row.
 
+use std::task::Waker;
+
+use crate::defer::{Host, Place, Ticket, Work};
 use crate::reply::Reply;
 use crate::request::Request;
 
 /// The request of a row and the reply to it.
-#[derive(Debug)]
 pub struct Context<'c, 'r> {
     request: &'r Request<'r>,
     reply: Reply<'c>,
+    host: &'c mut dyn Host,
+    deferred: bool,
 }
 
 impl<'c, 'r> Context<'c, 'r> {
-    /// The context of one request.
+    /// The context of one request. `host` is asked only by operators that answer later.
     #[inline]
-    pub fn new(request: &'r Request<'r>, reply: Reply<'c>) -> Self {
-        Context { request, reply }
+    pub fn new(request: &'r Request<'r>, reply: Reply<'c>, host: &'c mut dyn Host) -> Self {
+        Context { request, reply, host, deferred: false }
     }
 
     /// The request; it outlives the row.
@@ -27,5 +31,53 @@ impl<'c, 'r> Context<'c, 'r> {
     #[inline]
     pub fn reply(&mut self) -> &mut Reply<'c> {
         &mut self.reply
+    }
+
+    /// Puts the reply off: the row stops here, and goes on when the ticket is given back. When too
+    /// many requests are deferred already, this one is answered 503 and there is no ticket. A
+    /// request that was answered before is not deferred either: nobody waits for it.
+    pub fn defer(&mut self) -> Option<Ticket> {
+        if !self.reply.is_open() {
+            return None;
+        }
+        let ticket = self.host.reserve(self.request);
+        match ticket {
+            Some(_) => self.deferred = true,
+            None => self.overloaded(),
+        }
+        ticket
+    }
+
+    /// Whether the reply was put off.
+    #[inline]
+    pub fn is_deferred(&self) -> bool {
+        self.deferred
+    }
+
+    /// Takes back everything that was done for the request, so that it can be tried again.
+    #[cold]
+    pub fn reset(&mut self) {
+        self.reply.reset();
+        self.deferred = false;
+    }
+
+    /// Answers 503: there is no room for this request now.
+    #[cold]
+    pub fn overloaded(&mut self) {
+        self.reply.header("retry-after", "1");
+        self.reply.problem(
+            503,
+            "too many requests are being worked on: try again later",
+        );
+    }
+
+    /// Runs a future elsewhere; see [`Host::spawn`].
+    pub fn spawn(&mut self, place: Place, work: Work) {
+        self.host.spawn(place, work);
+    }
+
+    /// Wakes whoever drives the chain; see [`Host::waker`].
+    pub fn waker(&mut self) -> Waker {
+        self.host.waker()
     }
 }

@@ -22,14 +22,17 @@
 //! service.post(r#"{"foo":"hello"}"#).expect(200, r#"{"fooLength":5}"#);
 //! ```
 
+mod batch;
 mod chain;
 mod context;
+mod defer;
 mod filter;
 mod headers;
 mod inspect;
 mod lookup;
 mod make_reply;
 mod map;
+mod map_async;
 mod operator;
 mod parse_request;
 mod pipeline;
@@ -44,14 +47,17 @@ pub mod test;
 mod try_map;
 mod update;
 
+pub use batch::{Batch, BatchOptions, discard_payload};
 pub use chain::{Chain, Compiled, Panicked};
 pub use context::Context;
+pub use defer::{Host, KeptHead, Place, Sink, Ticket, Turn, Work};
 pub use filter::Filter;
 pub use headers::Headers;
 pub use inspect::Inspect;
 pub use lookup::{Lookup, Table};
 pub use make_reply::{MakeReply, MakeReplyWith, SerializeRow};
 pub use map::Map;
+pub use map_async::{MAX_IN_FLIGHT, MapAsync};
 pub use operator::{Operator, Start, Then};
 pub use parse_request::{ParseRequest, ParseRow};
 pub use pipeline::{Detached, Origin, Pipeline};

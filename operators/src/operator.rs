@@ -1,6 +1,7 @@
 //! One step of a pipeline, and two steps in a row.
 
 use crate::context::Context;
+use crate::defer::{Sink, Turn};
 use crate::row::{Requests, Row};
 
 /// One step of a pipeline.
@@ -16,12 +17,18 @@ pub trait Operator<In: Row>: Clone + Send + 'static {
     /// What it gives to the next operator.
     type Out: Row;
 
+    /// Whether it may answer later. A chain in which no operator does is never settled.
+    const DEFERS: bool = false;
+
     /// Takes one row.
     fn apply<'r>(
         &mut self,
         cx: &mut Context<'_, 'r>,
         row: In::At<'r>,
     ) -> Option<<Self::Out as Row>::At<'r>>;
+
+    /// At the end of a turn: hands the rows that became ready to the operators behind.
+    fn settle<S: Sink<Self::Out>>(&mut self, _turn: &mut dyn Turn, _rest: &mut S) {}
 
     /// Takes the user's closures anew from `pristine` after one of them panicked, since what they
     /// had captured may be half changed. Rows of other requests that wait in an operator stay.
@@ -62,6 +69,8 @@ where
 {
     type Out = Second::Out;
 
+    const DEFERS: bool = First::DEFERS || Second::DEFERS;
+
     #[inline]
     fn apply<'r>(
         &mut self,
@@ -72,8 +81,35 @@ where
         self.second.apply(cx, row)
     }
 
+    fn settle<S: Sink<Second::Out>>(&mut self, turn: &mut dyn Turn, rest: &mut S) {
+        if First::DEFERS {
+            self.first.settle(
+                turn,
+                &mut Downstream {
+                    operator: &mut self.second,
+                    rest,
+                },
+            );
+        }
+        self.second.settle(turn, rest);
+    }
+
     fn refresh(&mut self, pristine: &Self) {
         self.first.refresh(&pristine.first);
         self.second.refresh(&pristine.second);
+    }
+}
+
+/// An operator and what is behind it, as the sink of what is before it.
+struct Downstream<'d, O, S> {
+    operator: &'d mut O,
+    rest: &'d mut S,
+}
+
+impl<R: Row, O: Operator<R>, S: Sink<O::Out>> Sink<R> for Downstream<'_, O, S> {
+    fn push<'r>(&mut self, cx: &mut Context<'_, 'r>, row: R::At<'r>) {
+        if let Some(next) = self.operator.apply(cx, row) {
+            self.rest.push(cx, next);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
+use crate::batch::{Batch, BatchOptions};
 use crate::chain::{Chain, Compiled};
 use crate::context::Context;
 use crate::filter::Filter;
@@ -11,6 +12,7 @@ use crate::inspect::Inspect;
 use crate::lookup::{Lookup, Table};
 use crate::make_reply::{MakeReply, MakeReplyWith, SerializeRow};
 use crate::map::Map;
+use crate::map_async::{MAX_IN_FLIGHT, MapAsync};
 use crate::operator::{Operator, Start, Then};
 use crate::parse_request::{ParseRequest, ParseRow};
 use crate::process::Process;
@@ -309,6 +311,80 @@ impl<S, R: Row, O: Operator<Requests, Out = R>> Pipeline<S, R, O> {
             + 'static,
     {
         self.then(Process::new(f))
+    }
+
+    /// Turns each row into a future on the session's tokio runtime, and goes on with its output.
+    ///
+    /// At most [`MAX_IN_FLIGHT`] futures run for a partition; see
+    /// [`map_async_bounded`](Self::map_async_bounded). A future that panics is its request's 500;
+    /// one whose client is gone, or whose deadline is over, is dropped. Behind this operator the
+    /// request's body is no longer there, its head is.
+    ///
+    /// ```
+    /// # use snapback_operators::Pipeline;
+    /// async fn score(text: String) -> usize { text.len() }
+    ///
+    /// let mut service = Pipeline::detached()
+    ///     .map(|request| String::from_utf8_lossy(request.body()).into_owned())
+    ///     .map_async(score)
+    ///     .make_reply()
+    ///     .test();
+    /// service.post("four").expect(200, "4");
+    /// ```
+    pub fn map_async<Fut, F>(
+        self,
+        f: F,
+    ) -> Pipeline<S, Owned<Fut::Output>, Then<O, MapAsync<F, Fut>>>
+    where
+        Fut: Future<Output: Send> + Send + 'static,
+        F: for<'r> FnMut(R::At<'r>) -> Fut + Clone + Send + 'static,
+    {
+        self.map_async_bounded(MAX_IN_FLIGHT, f)
+    }
+
+    /// [`map_async`](Self::map_async) with at most `max_in_flight` futures for each partition;
+    /// requests beyond are answered 503.
+    pub fn map_async_bounded<Fut, F>(
+        self,
+        max_in_flight: usize,
+        f: F,
+    ) -> Pipeline<S, Owned<Fut::Output>, Then<O, MapAsync<F, Fut>>>
+    where
+        Fut: Future<Output: Send> + Send + 'static,
+        F: for<'r> FnMut(R::At<'r>) -> Fut + Clone + Send + 'static,
+    {
+        self.then(MapAsync::new(f, max_in_flight))
+    }
+
+    /// Hands the rows of a turn to `f` together, which pushes one result for each, in their order.
+    ///
+    /// Rows must own what they hold. When `f` panics, or gives another number of results, the rows
+    /// are run one by one, and those that fail again are answered 500. Behind this operator the
+    /// request's body is no longer there, its head is.
+    ///
+    /// ```
+    /// # use snapback_operators::{BatchOptions, Pipeline};
+    /// let mut service = Pipeline::detached()
+    ///     .map(|request| request.body().len())
+    ///     .batch(BatchOptions::default(), |lengths, doubled| {
+    ///         doubled.extend(lengths.iter().map(|length| 2 * length));
+    ///     })
+    ///     .make_reply()
+    ///     .test();
+    /// service.post("four").expect(200, "8");
+    /// ```
+    pub fn batch<In, T, F>(
+        self,
+        options: BatchOptions,
+        f: F,
+    ) -> Pipeline<S, Owned<T>, Then<O, Batch<F, In, T>>>
+    where
+        R: for<'r> Row<At<'r> = In>,
+        In: Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&[In], &mut Vec<T>) + Clone + Send + 'static,
+    {
+        self.then(Batch::new(f, options))
     }
 
     /// Answers with the row: text, bytes, or JSON. See [`MakeReply`].

@@ -1,7 +1,10 @@
 //! Driving a pipeline in a unit test, with no socket.
 
-use crate::chain::{Chain, Panicked};
+use std::task::Waker;
+
+use crate::chain::Chain;
 use crate::context::Context;
+use crate::defer::{Host, KeptHead, Place, Ticket, Turn, Work};
 use crate::headers::Headers;
 use crate::reply::{Reply, ReplyHead};
 use crate::request::{Peer, Request, Run};
@@ -65,11 +68,88 @@ impl TestService {
         .with_body(body.as_ref());
         self.offset += 1;
         let (mut out, mut head) = (Vec::new(), ReplyHead::default());
-        let mut cx = Context::new(&request, Reply::new(&mut out, &mut head));
-        if let Err(Panicked) = self.chain.call(&mut cx) {
-            panic!("an operator panicked at {method} {target}; its message is above");
+        let mut host = TestHost::default();
+        let reply = Reply::new(&mut out, &mut head);
+        let called = self
+            .chain
+            .call(&mut Context::new(&request, reply, &mut host));
+        assert!(
+            called.is_ok(),
+            "an operator panicked at {method} {target}; its message is above"
+        );
+        while host.deferred {
+            let mut turn = TestTurn {
+                run: &self.run,
+                host: &mut host,
+                out: &mut out,
+                head: &mut head,
+            };
+            let settled = self.chain.settle(&mut turn);
+            assert!(
+                settled.is_ok(),
+                "an operator panicked behind a deferred one"
+            );
+            host.works.drain(..).for_each(pollster::block_on);
         }
         TestReply::new(&head, out)
+    }
+}
+
+/// A driver that waits for each future at once.
+#[derive(Default)]
+struct TestHost {
+    deferred: bool,
+    /// Time flies in a test: a batch that waits for others is due at the next look.
+    late: bool,
+    works: Vec<Work>,
+}
+
+impl Host for TestHost {
+    fn reserve(&mut self, request: &Request<'_>) -> Option<Ticket> {
+        self.deferred = true;
+        let mut head = Box::<KeptHead>::default();
+        head.fill(request);
+        Some(Ticket::new(
+            Place {
+                connection: 0,
+                slot: 0,
+            },
+            head,
+        ))
+    }
+
+    fn spawn(&mut self, _place: Place, work: Work) {
+        self.works.push(work);
+    }
+
+    fn waker(&mut self) -> Waker {
+        Waker::noop().clone()
+    }
+}
+
+struct TestTurn<'t> {
+    run: &'t Run,
+    host: &'t mut TestHost,
+    out: &'t mut Vec<u8>,
+    head: &'t mut ReplyHead,
+}
+
+impl Turn for TestTurn<'_> {
+    fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
+        self.host.deferred = false;
+        let (_, head) = ticket.into_parts();
+        head.with_request(self.run, |request| {
+            let reply = Reply::new(self.out, self.head);
+            work(&mut Context::new(request, reply, self.host));
+        });
+    }
+
+    fn now_ns(&mut self) -> u64 {
+        if self.host.late { u64::MAX } else { 0 }
+    }
+
+    fn settle_again_at(&mut self, _time_ns: u64) {
+        self.host.late = true;
     }
 }
 

@@ -98,6 +98,11 @@ impl Connection {
             .and_then(|outbox| outbox.oldest_unanswered())
     }
 
+    /// Where replies wait, if some do.
+    pub(crate) fn outbox(&mut self) -> Option<&mut Outbox> {
+        self.outbox.as_deref_mut()
+    }
+
     /// What the poller is to watch for, when that changed.
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
@@ -114,14 +119,19 @@ impl Connection {
 
     /// The share of a turn: fill the inbox, answer what is whole, flush the outbox.
     #[inline]
-    pub(crate) fn serve(&mut self, worker: &mut Worker, buffers: &mut Buffers) -> Served {
+    pub(crate) fn serve(
+        &mut self,
+        token: u64,
+        worker: &mut Worker,
+        buffers: &mut Buffers,
+    ) -> Served {
         let mut inbox = match self.inbox.take() {
             None => buffers.inbox(),
             Some(inbox) => buffers.enlarge(inbox),
         };
         let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
         let served = self
-            .exchange(worker, &mut inbox, &mut outbox)
+            .exchange(token, worker, &mut inbox, &mut outbox)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
         if served == Served::Closed || inbox.is_empty() {
@@ -140,6 +150,7 @@ impl Connection {
     #[inline]
     fn exchange(
         &mut self,
+        token: u64,
         worker: &mut Worker,
         inbox: &mut Inbox,
         outbox: &mut Outbox,
@@ -150,7 +161,7 @@ impl Connection {
             if self.readable && self.phase == Phase::Open {
                 self.fill(inbox)?;
             }
-            again = self.answer(worker, inbox, outbox);
+            again = self.answer(token, worker, inbox, outbox);
             outbox.flush(&self.socket)?;
         }
         if self.phase == Phase::Ended && !again && outbox.is_empty() {
@@ -191,7 +202,7 @@ impl Connection {
 
     /// Answers what is whole, and tells whether more may be.
     #[inline]
-    fn answer(&mut self, worker: &mut Worker, inbox: &mut Inbox, outbox: &mut Outbox) -> bool {
+    fn answer(&mut self, token: u64, worker: &mut Worker, inbox: &mut Inbox, outbox: &mut Outbox) -> bool {
         for _ in 0..REQUESTS_PER_TURN {
             if inbox.is_empty() {
                 return false;
@@ -200,7 +211,7 @@ impl Connection {
             let limits = &worker.policy().limits;
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
                 Ok(Step::Request(decoded)) => {
-                    let keep_alive = worker.answer(&decoded, &self.peer, outbox);
+                    let keep_alive = worker.answer(&decoded, token, &self.peer, outbox);
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
                     self.wanted_bytes = 0;

@@ -306,7 +306,7 @@ impl Commits {
             return;
         }
         match self.checkpoint.commit(run_id, self.epoch, &all) {
-            Ok(()) => {
+            Ok(_) => {
                 if self.failure.take().is_some() {
                     tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
                 }

@@ -72,6 +72,10 @@ options! {
     /// retry off.
     max_attempts: u32 = 3,
         key "maxAttempts", kind Number { min: 1, max: 100 }, on Writer;
+    /// How long a request may be worked on in deferred operators; then it is answered 504, and the
+    /// work on it is cancelled.
+    request_timeout: Duration = Duration::from_secs(30),
+        key "requestTimeout", kind Span, on Writer;
     /// How long a query that stops serves on, already not ready, before it closes connections.
     shutdown_delay: Duration = Duration::ZERO,
         key "shutdownDelay", kind Span, on Writer;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use crate::http1::Persistence;
 use crate::io::socket::Socket;
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
@@ -10,39 +11,167 @@ const COMPACT_BYTES: usize = 64 << 10;
 
 /// Replies in the order of their requests; those before `sent` are with the kernel.
 ///
+/// A reply that comes later holds a slot; replies made meanwhile wait behind it.
+///
 /// Invariant: `sent ≤ bytes.len()`; `ends` grow, lie in `sent..=bytes.len()`, and so do their
-/// offsets.
+/// offsets; offsets of `slots` grow and are above those of `ends`.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
     /// Where the reply to each unanswered request ends, and the request's offset.
-    ends: VecDeque<(usize, u64)>,
+    ends: Ends,
+    /// Replies that come later, oldest first.
+    slots: VecDeque<Slot>,
+    /// Bytes that wait in slots.
+    held_bytes: usize,
+    /// Replies that wait in slots, or behind them.
+    held_replies: usize,
+}
+
+type Ends = VecDeque<(usize, u64)>;
+
+/// The place of a reply that comes later, and what was written behind it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// The request's offset, which names the slot.
+    pub(crate) offset: u64,
+    pub(crate) persistence: Persistence,
+    pub(crate) is_head: bool,
+    /// When the request was taken on.
+    pub(crate) since_ns: u64,
+    /// The future that works on the reply, if any; it is cancelled when nobody waits any more.
+    pub(crate) work: Option<Work>,
+    /// The reply came, but there is another slot before this one.
+    is_filled: bool,
+    /// The reply, once it came, then those behind it.
+    bytes: Vec<u8>,
+    ends: Ends,
+    /// How many of the bytes are in the outbox's count of held ones.
+    counted_bytes: usize,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        offset: u64,
+        persistence: Persistence,
+        is_head: bool,
+        since_ns: u64,
+        work: Option<Work>,
+    ) -> Self {
+        Slot {
+            offset,
+            persistence,
+            is_head,
+            since_ns,
+            work,
+            is_filled: false,
+            bytes: Vec::new(),
+            ends: VecDeque::new(),
+            counted_bytes: 0,
+        }
+    }
+}
+
+/// A future on the session's runtime; dropping this cancels it.
+#[derive(Debug)]
+pub(crate) struct Work(pub(crate) tokio::task::AbortHandle);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Outbox {
-    /// Where replies are written. Only bytes behind the present end may be changed.
+    /// Where the next reply is written. Only bytes behind the present end may be changed.
     #[inline]
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        match self.slots.back_mut() {
+            None => &mut self.bytes,
+            Some(slot) => &mut slot.bytes,
+        }
     }
 
     /// Notes that the reply to the request at `offset` ends here.
     #[inline]
     pub(crate) fn end_reply(&mut self, offset: u64) {
-        self.ends.push_back((self.bytes.len(), offset));
+        match self.slots.back_mut() {
+            None => self.ends.push_back((self.bytes.len(), offset)),
+            Some(slot) => {
+                self.held_bytes += slot.bytes.len() - slot.counted_bytes;
+                slot.counted_bytes = slot.bytes.len();
+                self.held_replies += 1;
+                slot.ends.push_back((slot.bytes.len(), offset));
+            }
+        }
         self.invariants();
+    }
+
+    /// Keeps the place of a reply that comes later.
+    pub(crate) fn defer(&mut self, slot: Slot) {
+        self.held_replies += 1;
+        self.slots.push_back(slot);
+        self.invariants();
+    }
+
+    /// The slot of the request at `offset`, while its reply is awaited.
+    pub(crate) fn awaited(&mut self, offset: u64) -> Option<&mut Slot> {
+        let index = self.slots.binary_search_by_key(&offset, |slot| slot.offset).ok()?;
+        self.slots.get_mut(index).filter(|slot| !slot.is_filled)
+    }
+
+    /// Puts a reply that came into its slot. If it is the first one, its reply and those behind it
+    /// up to the next awaited one may be sent.
+    pub(crate) fn fill(&mut self, offset: u64, reply: &[u8]) {
+        let Ok(index) = self.slots.binary_search_by_key(&offset, |slot| slot.offset) else {
+            return;
+        };
+        let slot = &mut self.slots[index];
+        if slot.is_filled {
+            return;
+        }
+        slot.is_filled = true;
+        slot.work = None;
+        if index > 0 {
+            slot.bytes.splice(0..0, reply.iter().copied());
+            for (end, _) in &mut slot.ends {
+                *end += reply.len();
+            }
+            slot.ends.push_front((reply.len(), offset));
+            self.held_bytes += reply.len();
+            slot.counted_bytes += reply.len();
+            return;
+        }
+        self.bytes.extend_from_slice(reply);
+        self.ends.push_back((self.bytes.len(), offset));
+        self.held_replies -= 1;
+        while let Some(slot) = self.slots.pop_front_if(|slot| slot.is_filled) {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&slot.bytes);
+            self.ends.extend(slot.ends.iter().map(|(end, offset)| (start + end, *offset)));
+            self.held_replies -= slot.ends.len();
+            self.held_bytes -= slot.counted_bytes;
+        }
+        self.invariants();
+    }
+
+    /// The slots whose replies are awaited.
+    pub(crate) fn awaited_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| !slot.is_filled)
     }
 
     /// Gives the kernel what it takes.
     #[inline]
     pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
-        if self.is_empty() {
+        if self.sent == self.bytes.len() {
             return Ok(());
         }
         self.sent += socket.write(&self.bytes[self.sent..])?;
-        if self.is_empty() {
-            self.clear();
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+            self.ends.clear();
         } else {
             self.after_partial_write();
         }
@@ -64,34 +193,46 @@ impl Outbox {
         self.invariants();
     }
 
+    /// Forgets everything, and cancels what works on replies.
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
         self.ends.clear();
+        self.slots.clear();
+        self.held_bytes = 0;
+        self.held_replies = 0;
     }
 
+    /// Whether no reply waits: neither to be sent nor to be made.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
+        self.is_flushed() && self.slots.is_empty()
+    }
+
+    /// Whether the kernel took all that may be sent.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
         self.sent == self.bytes.len()
     }
 
     /// How many bytes wait.
     #[inline]
     pub(crate) fn unsent_bytes(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent + self.held_bytes
     }
 
     /// How many requests wait for the end of their reply to be sent.
     #[inline]
     pub(crate) fn unanswered(&self) -> usize {
-        self.ends.len()
+        self.ends.len() + self.held_replies
     }
 
     /// The offset of the first of them.
     #[inline]
     pub(crate) fn oldest_unanswered(&self) -> Option<u64> {
-        self.ends.front().map(|(_, offset)| *offset)
+        let first = self.ends.front().map(|(_, offset)| *offset);
+        first.or_else(|| self.slots.front().map(|slot| slot.offset))
     }
 
     pub(crate) fn capacity_bytes(&self) -> usize {
@@ -101,10 +242,61 @@ impl Outbox {
     fn invariants(&self) {
         debug_assert!(self.sent <= self.bytes.len());
         debug_assert!(self.ends.iter().is_sorted());
-        debug_assert!(
-            self.ends
-                .iter()
-                .all(|(end, _)| (self.sent..=self.bytes.len()).contains(end))
-        );
+        let sendable = self.sent..=self.bytes.len();
+        debug_assert!(self.ends.iter().all(|(end, _)| sendable.contains(end)));
+        debug_assert!(self.slots.iter().map(|slot| slot.offset).is_sorted());
+        debug_assert!(self.slots.front().is_none_or(|slot| !slot.is_filled));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slot(offset: u64) -> Slot {
+        Slot::new(offset, Persistence::KeepAlive, false, 0, None)
+    }
+
+    proptest! {
+        /// Whatever is put off, and in whatever order the replies come: they leave in the order of
+        /// their requests, and the oldest unanswered one is known at each step.
+        #[test]
+        fn replies_leave_in_order(
+            deferred in proptest::collection::vec(any::<bool>(), 1..40),
+            order in any::<u64>(),
+        ) {
+            let mut outbox = Outbox::default();
+            let reply = |offset: u64| format!("<{offset}{}>", "x".repeat(offset as usize % 5));
+            let mut awaited = Vec::new();
+            for (offset, deferred) in (0..).zip(&deferred) {
+                if *deferred {
+                    outbox.defer(slot(offset));
+                    awaited.push(offset);
+                } else {
+                    outbox.bytes().extend_from_slice(reply(offset).as_bytes());
+                    outbox.end_reply(offset);
+                }
+            }
+            prop_assert_eq!(outbox.unanswered(), deferred.len());
+            let mut seed = order;
+            while !awaited.is_empty() {
+                prop_assert!(outbox.awaited_slots().map(|slot| slot.offset).eq(awaited.iter().copied()));
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let offset = awaited.remove((seed >> 33) as usize % awaited.len());
+                prop_assert!(outbox.awaited(offset).is_some());
+                outbox.fill(offset, reply(offset).as_bytes());
+                prop_assert!(outbox.awaited(offset).is_none());
+                outbox.fill(offset, b"a second reply to one request");
+                let sendable: String = (0..awaited.first().copied().unwrap_or(deferred.len() as u64))
+                    .map(reply)
+                    .collect();
+                prop_assert_eq!(String::from_utf8_lossy(&outbox.bytes), sendable);
+            }
+            prop_assert_eq!(outbox.unanswered(), deferred.len());
+            prop_assert_eq!(outbox.unsent_bytes(), outbox.bytes.len());
+            prop_assert_eq!(outbox.oldest_unanswered(), Some(0));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub(crate) struct Registry {
     queries: Mutex<Vec<Entry>>,
     changed: Condvar,
     changed_async: watch::Sender<u64>,
+    /// Runs the futures of all queries; made for the first query that has some.
+    runtime: Mutex<Option<Runtime>>,
 }
 
 /// A name that is taken, and the query that has it once it has started.
@@ -190,6 +193,20 @@ impl Registry {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The runtime for the futures of queries.
+    pub(crate) fn runtime(&self) -> Result<Handle> {
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*runtime {
+            return Ok(runtime.handle().clone());
+        }
+        let built = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("snapback-tasks")
+            .enable_all()
+            .build()
+            .map_err(Error::system("cannot start the runtime of asynchronous operators"))?;
+        Ok(runtime.insert(built).handle().clone())
+    }
+
     /// Takes the names of a query that is about to start. A query of the same name that has ended
     /// is forgotten.
     pub(crate) fn reserve(self: &Arc<Self>, service: &str, name: &str) -> Result<Reservation> {
@@ -228,6 +245,16 @@ impl Registry {
         drop(self.lock());
         self.changed.notify_all();
         self.changed_async.send_modify(|changes| *changes += 1);
+    }
+}
+
+impl Drop for Registry {
+    /// A runtime that is dropped waits for its threads, which it must not do within another one.
+    fn drop(&mut self) {
+        let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! From a plan to a running query.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use snapback_operators::{Chain, Run};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Location, Recovered};
@@ -16,7 +19,7 @@ use crate::http1::Limits;
 use crate::io::listen::{self, Address, PartitionListeners};
 use crate::io::pin;
 use crate::options::{Options, PortMode};
-use crate::partition::{Acceptor, Mailbox, Partition, Phase, Policy, Published, Spin, Worker};
+use crate::partition::{Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker};
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
@@ -81,11 +84,12 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         to_epoch_thread.clone(),
     ));
 
+    let runtime = if chain.defers() { Some(session.registry().runtime()?) } else { None };
     let run = Arc::new(Run::new(service, run_id));
     let starter = PartitionStarter {
         options: &options,
         chain: &*chain,
-        run,
+        run, runtime,
         to_epoch_thread,
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
@@ -126,7 +130,7 @@ fn open_checkpoint(
                 "no checkpointLocation: offsets begin at 0 again at the next start; give \
                  option(\"checkpointLocation\", \"file:///…\") to keep them"
             );
-            Ok((None, Recovered::fresh()))
+            Ok((None, Recovered { query_id: Uuid::new_v4(), last_epoch: None, partitions: BTreeMap::new() }))
         }
     }
 }
@@ -135,6 +139,7 @@ struct PartitionStarter<'s> {
     options: &'s Options,
     chain: &'s dyn Chain,
     run: Arc<Run>,
+    runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
 }
 
@@ -201,6 +206,11 @@ impl PartitionStarter<'_> {
             index as u32,
             next,
             policy(self.options),
+            Deferrals::new(
+                self.runtime.clone(),
+                Waker::from(Arc::clone(&handle.mailbox)),
+                self.options.request_timeout.as_nanos() as u64,
+            ),
         );
         let (mode, spin_ns) = (
             self.options.poll_mode,

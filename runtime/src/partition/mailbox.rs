@@ -1,7 +1,9 @@
 //! What others tell a partition: here is a connection, drain, stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
@@ -36,6 +38,8 @@ pub(crate) struct Mailbox {
     epoch: CachePadded<AtomicU64>,
     bell: CachePadded<Bell>,
     wake: EventFd,
+    /// A future has ended since the partition looked.
+    completed: CachePadded<AtomicBool>,
     /// How many connections the partition has or is about to get.
     connections: CachePadded<AtomicUsize>,
 }
@@ -48,6 +52,7 @@ impl Mailbox {
             epoch: CachePadded::new(AtomicU64::new(0)),
             bell: CachePadded::new(Bell::new()),
             wake: EventFd::new()?,
+            completed: CachePadded::new(AtomicBool::new(false)),
             connections: CachePadded::new(AtomicUsize::new(0)),
         })
     }
@@ -101,11 +106,19 @@ impl Mailbox {
         &self.wake
     }
 
+    /// For the partition: whether a future has ended since the last call.
+    #[inline]
+    pub(crate) fn take_completed(&self) -> bool {
+        self.completed.load(Ordering::Relaxed) && self.completed.swap(false, Ordering::Acquire)
+    }
+
     /// For the partition, before it sleeps: whether it may. `seen` is the phase that it is in.
     #[inline]
     pub(crate) fn may_sleep(&self, seen: Phase) -> bool {
         self.bell.prepare_sleep();
-        let quiet = self.accepted.is_empty() && self.phase() == seen;
+        let quiet = self.accepted.is_empty()
+            && self.phase() == seen
+            && !self.completed.load(Ordering::Relaxed);
         if !quiet {
             self.bell.awake();
         }
@@ -149,5 +162,17 @@ impl Mailbox {
     /// Counts one more connection for this partition, where nobody picks.
     pub(crate) fn count_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A future has ended: its output is where its operator finds it.
+impl Wake for Mailbox {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.completed.store(true, Ordering::Release);
+        self.ring();
     }
 }

@@ -7,6 +7,7 @@
 mod accept;
 mod bell;
 mod buffers;
+mod deferrals;
 pub(crate) mod latency;
 mod mailbox;
 mod published;
@@ -16,20 +17,24 @@ mod worker;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use slab::Slab;
-use snapback_operators::Peer;
+use snapback_operators::{Peer, Place};
 
 use crate::connection::{Connection, Served};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::io::poller::{Interest, Poller, Wait};
 use crate::io::socket::Socket;
+use crate::outbox::Outbox;
 pub(crate) use accept::Acceptor;
 pub(crate) use buffers::Buffers;
+pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
 pub(crate) use published::Published;
 pub(crate) use spin::Spin;
+use worker::Outboxes;
 pub(crate) use worker::{Policy, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
@@ -41,13 +46,16 @@ pub(crate) struct Partition {
     mailbox: Arc<Mailbox>,
     published: Arc<CachePadded<Published>>,
     acceptor: Acceptor,
-    connections: Slab<(u32, Box<Connection>)>,
+    connections: Connections,
     /// Tells apart the connections that a slab key had one after the other.
     generation: u32,
     /// Connections with an event, or with more to do than their share of the last turn.
     ready: Vec<u64>,
     /// The next turn's `ready`, while this one is gone through.
     again: Vec<u64>,
+    /// Connections to which a deferred reply came, and since when it was awaited; empty between
+    /// turns.
+    replied: Vec<(u64, u64)>,
     /// The oldest unanswered offset of each connection that has one at the end of a turn.
     unanswered: BTreeSet<(u64, usize)>,
     worker: Worker,
@@ -78,6 +86,7 @@ impl Partition {
             generation: 0,
             ready: Vec::new(),
             again: Vec::new(),
+            replied: Vec::new(),
             unanswered: BTreeSet::new(),
             worker,
             buffers: Buffers::default(),
@@ -99,39 +108,41 @@ impl Partition {
 
     /// One pass of the loop.
     fn turn(&mut self) -> io::Result<()> {
-        self.wait()?;
-        if self.ready.is_empty() {
+        let due = self.wait()?;
+        if self.ready.is_empty() && !due {
             return Ok(());
         }
         let start_ns = now_ns();
         self.worker.set_now(unix_seconds());
-        let first = self.worker.next();
+        self.worker.deferrals().begin_turn(start_ns);
         let mut served_ns = start_ns;
         let mut ready = std::mem::take(&mut self.ready);
         for token in ready.drain(..) {
-            let before = self.worker.next();
+            let before = self.worker.answered();
             self.serve(token);
-            let requests = self.worker.next() - before;
+            let requests = self.worker.answered() - before;
             if requests > 0 {
                 served_ns = now_ns();
-                self.published
-                    .latencies
-                    .record(served_ns - start_ns, requests);
+                self.published.latencies.record(served_ns - start_ns, requests);
             }
         }
         // The emptied list is reused; what is to be served again comes first in the next turn.
         self.ready = std::mem::replace(&mut self.again, ready);
-        self.end_turn(start_ns, served_ns, self.worker.next() > first);
+        if self.worker.deferrals().any() {
+            served_ns = self.settle();
+        }
+        self.end_turn(start_ns, served_ns);
         Ok(())
     }
 
     /// Takes events, and messages when there are some. Sleeps only when nothing is left to do.
+    /// Tells whether a turn is due though no connection is ready.
     #[inline]
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<bool> {
         let wait = if !self.ready.is_empty() || self.spin.look_again(now_ns) {
             Wait::Poll
         } else if self.mailbox.may_sleep(self.phase) {
-            self.acceptor.pause_left().map_or(Wait::Block, Wait::AtMost)
+            self.sleep()
         } else {
             Wait::Poll
         };
@@ -158,16 +169,39 @@ impl Partition {
         if listeners != 0 || self.acceptor.is_paused() {
             self.accept(listeners)?;
         }
-        Ok(())
+        let due_ns = self.worker.deferrals().due_ns();
+        Ok(due_ns.is_some_and(|due_ns| self.mailbox.take_completed() || due_ns <= now_ns()))
+    }
+
+    /// How long to sleep when no event comes.
+    fn sleep(&mut self) -> Wait {
+        let due = self.worker.deferrals().due_ns();
+        let due = due.map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns())));
+        let paused = self.acceptor.pause_left();
+        [due, paused].into_iter().flatten().min().map_or(Wait::Block, Wait::AtMost)
     }
 
     #[inline]
     fn serve(&mut self, token: u64) {
-        let key = key_of(token);
         let Some(connection) = find(&mut self.connections, token) else {
             return;
         };
-        let served = connection.serve(&mut self.worker, &mut self.buffers);
+        match connection.serve(token, &mut self.worker, &mut self.buffers) {
+            Served::Waiting => self.after_serve(token),
+            Served::Again => {
+                self.after_serve(token);
+                self.again.push(token);
+            }
+            Served::Closed => self.close(token),
+        }
+    }
+
+    /// Notes the oldest unanswered request of a connection. Watches for room to write only while
+    /// there is something to write: nobody else pays for it.
+    #[inline]
+    fn after_serve(&mut self, token: u64) {
+        let key = key_of(token);
+        let Some(connection) = find(&mut self.connections, token) else { return };
         let oldest = connection.oldest_unanswered();
         if oldest != connection.known_unanswered {
             if let Some(offset) = connection.known_unanswered {
@@ -178,37 +212,44 @@ impl Partition {
             }
             connection.known_unanswered = oldest;
         }
-        match served {
-            Served::Waiting => self.watch(token),
-            Served::Again => {
-                self.watch(token);
-                self.again.push(token);
-            }
-            Served::Closed => self.close(token),
-        }
-    }
-
-    /// Watches for room to write only while there is something to write: nobody else pays for it.
-    #[inline]
-    fn watch(&mut self, token: u64) {
-        let Some(connection) = find(&mut self.connections, token) else {
-            return;
-        };
         if let Some(interest) = connection.changed_interest()
-            && self
-                .poller
-                .change(connection.socket(), token, interest)
-                .is_err()
+            && self.poller.change(connection.socket(), token, interest).is_err()
         {
             self.close(token);
         }
     }
 
+    /// Rows that became ready go on; requests whose time is over are answered; what came is sent.
+    /// Gives the time when that was done.
+    fn settle(&mut self) -> u64 {
+        let mut outboxes =
+            Replies { connections: &mut self.connections, replied: std::mem::take(&mut self.replied) };
+        self.worker.settle(&mut outboxes);
+        if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
+            for place in outboxes.taken_on_before(&self.unanswered, before_ns) {
+                self.worker.expire(place, &mut outboxes);
+            }
+        }
+        let mut replied = outboxes.replied;
+        for (token, _) in &replied {
+            self.serve(*token);
+        }
+        let served_ns = now_ns();
+        for (_, since_ns) in replied.drain(..) {
+            self.published.latencies.record(served_ns - since_ns, 1);
+        }
+        self.replied = replied;
+        served_ns
+    }
+
     /// Forgets a connection; its unanswered requests have nobody left to wait for them.
     fn close(&mut self, token: u64) {
-        let (_, connection) = self.connections.remove(key_of(token));
+        let (_, mut connection) = self.connections.remove(key_of(token));
         if let Some(offset) = connection.known_unanswered {
             self.unanswered.remove(&(offset, key_of(token)));
+        }
+        if let Some(outbox) = connection.outbox() {
+            self.worker.deferrals().remove(outbox.awaited_slots().count());
         }
         self.mailbox.connection_ended();
     }
@@ -216,7 +257,7 @@ impl Partition {
     /// Publishes the marks. The low-water mark is below the oldest request that a connection still
     /// has to answer; without one, everything handed out is settled.
     #[inline]
-    fn end_turn(&mut self, start_ns: u64, served_ns: u64, served: bool) {
+    fn end_turn(&mut self, start_ns: u64, served_ns: u64) {
         let next = self.worker.next();
         let settled = self.unanswered.first().map_or(next, |(offset, _)| *offset);
         self.published.publish(next, settled);
@@ -228,7 +269,7 @@ impl Partition {
             self.epoch = epoch;
             self.published.note_end_of_turn(now_ns() - served_ns);
         }
-        self.spin.after_turn(served_ns, served);
+        self.spin.after_turn(served_ns, served_ns > start_ns);
     }
 
     fn take_messages(&mut self) -> io::Result<()> {
@@ -265,7 +306,7 @@ impl Partition {
     fn admit(&mut self, socket: Socket, peer: Peer) {
         let entry = self.connections.vacant_entry();
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
-        let token = u64::from(self.generation) << 32 | entry.key() as u64;
+        let token = token(self.generation, entry.key());
         match self.poller.add(&socket, token, Interest::Read) {
             Ok(()) => {
                 entry.insert((self.generation, Box::new(Connection::new(socket, peer))));
@@ -279,13 +320,54 @@ impl Partition {
     }
 }
 
+fn token(generation: u32, key: usize) -> u64 {
+    u64::from(generation) << 32 | key as u64
+}
+
 fn key_of(token: u64) -> usize {
     token as u32 as usize
 }
 
 /// The connection of a token, unless it is gone.
 #[inline]
-fn find(connections: &mut Slab<(u32, Box<Connection>)>, token: u64) -> Option<&mut Connection> {
+fn find(connections: &mut Connections, token: u64) -> Option<&mut Connection> {
     let (generation, connection) = connections.get_mut(key_of(token))?;
     (*generation == (token >> 32) as u32).then_some(&mut **connection)
+}
+
+type Connections = Slab<(u32, Box<Connection>)>;
+
+/// The outboxes of the connections, while the chain is settled.
+struct Replies<'p> {
+    connections: &'p mut Connections,
+    replied: Vec<(u64, u64)>,
+}
+
+impl Replies<'_> {
+    /// The places of the deferred requests that were taken on before a time.
+    fn taken_on_before(&mut self, unanswered: &BTreeSet<(u64, usize)>, time_ns: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (_, key) in unanswered {
+            let Some((generation, connection)) = self.connections.get_mut(*key) else { continue };
+            let connection_token = token(*generation, *key);
+            let slots = connection.outbox().into_iter().flat_map(|outbox| outbox.awaited_slots());
+            let slots = slots.filter(|slot| slot.since_ns < time_ns);
+            places.extend(
+                slots.map(|slot| Place { connection: connection_token, slot: slot.offset }),
+            );
+        }
+        places
+    }
+}
+
+impl Outboxes for Replies<'_> {
+    fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox)) {
+        if let Some(outbox) = find(self.connections, place.connection).and_then(Connection::outbox) {
+            take(outbox);
+        }
+    }
+
+    fn replied(&mut self, place: Place, since_ns: u64) {
+        self.replied.push((place.connection, since_ns));
+    }
 }

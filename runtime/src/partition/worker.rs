@@ -1,13 +1,18 @@
 //! What stands between a decoded request and its reply.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use snapback_operators::{Chain, Context, Headers, Panicked, Peer, Reply, ReplyHead, Request, Run};
+use snapback_operators::{
+    Chain, Context, Headers, Panicked, Peer, Place, Reply, ReplyHead, Request, Run, Ticket, Turn,
+    discard_payload,
+};
 
+use super::deferrals::{Deferrals, Desk};
 use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::unix_seconds;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Slot, Work};
 use crate::route::Route;
 
 /// The settings of a query that a request meets.
@@ -31,12 +36,17 @@ pub(crate) struct Worker {
     partition: u32,
     /// The offset that the next request gets.
     next: u64,
-    service: Service,
+    chain: Box<dyn Chain>,
+    replier: Replier,
+    deferrals: Deferrals,
+    /// How many requests were answered in place.
+    answered: u64,
+    /// Where a reply that comes later is written, before it goes to its place.
+    scratch: Vec<u8>,
 }
 
-/// A partition's instance of the chain, and what turns its results into replies.
-struct Service {
-    chain: Box<dyn Chain>,
+/// Turns what the chain said of a request into its reply.
+struct Replier {
     encoder: HeadEncoder,
     head: ReplyHead,
     policy: Policy,
@@ -51,20 +61,15 @@ impl Worker {
         partition: u32,
         next: u64,
         policy: Policy,
+        deferrals: Deferrals,
     ) -> Self {
-        let service = Service {
-            chain,
+        let replier = Replier {
             encoder: HeadEncoder::new(unix_seconds()),
             head: ReplyHead::default(),
             policy,
             draining: false,
         };
-        Worker {
-            run,
-            partition,
-            next,
-            service,
-        }
+        Worker { run, partition, next, chain, replier, deferrals, answered: 0, scratch: Vec::new() }
     }
 
     /// The offset that the next request gets.
@@ -73,113 +78,154 @@ impl Worker {
         self.next
     }
 
+    /// How many requests were answered in place.
+    #[inline]
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
+    }
+
     #[inline]
     pub(crate) fn policy(&self) -> &Policy {
-        &self.service.policy
+        &self.replier.policy
     }
 
     /// Sets the time that replies say, once per turn.
     #[inline]
     pub(crate) fn set_now(&mut self, unix_seconds: u64) {
-        self.service.encoder.set_now(unix_seconds);
+        self.replier.encoder.set_now(unix_seconds);
     }
 
     /// From now on every reply is the last of its connection.
     pub(crate) fn drain(&mut self) {
-        self.service.draining = true;
+        self.replier.draining = true;
     }
 
-    /// Answers one request: its reply is at the end of the outbox.
+    /// The requests whose replies come later.
+    #[inline]
+    pub(crate) fn deferrals(&mut self) -> &mut Deferrals {
+        &mut self.deferrals
+    }
+
+    /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
     /// Tells whether the connection goes on.
     #[inline]
     pub(crate) fn answer(
         &mut self,
         decoded: &Decoded<'_, '_>,
+        connection: u64,
         peer: &Peer,
         outbox: &mut Outbox,
     ) -> bool {
-        let (service, offset) = (&mut self.service, self.next);
-        let id = self.run.request_id(self.partition, offset);
-        let request = Request::new(id, decoded.method, decoded.target, peer)
-            .with_headers(Headers::new(decoded.headers))
-            .with_body(decoded.body);
-        let keep_alive = decoded.keep_alive && !service.draining;
-        let persistence = if keep_alive {
-            decoded.persistence()
-        } else {
-            Persistence::Close
-        };
+        let Worker { run, chain, replier, deferrals, .. } = self;
+        let offset = self.next;
+        let request =
+            Request::new(run.request_id(self.partition, offset), decoded.method, decoded.target, peer)
+                .with_headers(Headers::new(decoded.headers))
+                .with_body(decoded.body);
+        let keep_alive = decoded.keep_alive && !replier.draining;
+        let persistence = if keep_alive { decoded.persistence() } else { Persistence::Close };
 
-        let room = service.leave_room(outbox);
         let out = outbox.bytes();
-        let routed = service.policy.route.matches(request.path());
-        if routed {
-            self.next += 1;
-            service.call(&request, out);
-        } else {
-            service.not_found(&request, out);
+        let room = replier.leave_room(out);
+        if !replier.policy.route.matches(request.path()) {
+            replier.not_found(&request, out);
+            replier.put_head(out, room, persistence, decoded.is_head);
+            return keep_alive;
         }
-        service.put_head(out, room, persistence, decoded.is_head);
-        if routed {
+        self.next += 1;
+        let mut desk = deferrals.desk(Place { connection, slot: offset });
+        if replier.call(&mut **chain, &request, out, &mut desk) {
+            let work = desk.into_work();
+            out.truncate(room.start);
+            deferrals.add();
+            let since_ns = deferrals.turn_ns();
+            outbox.defer(Slot::new(offset, persistence, decoded.is_head, since_ns, work));
+        } else {
+            replier.put_head(out, room, persistence, decoded.is_head);
             outbox.end_reply(offset);
+            self.answered += 1;
         }
         keep_alive
+    }
+
+    /// Whether rows may wait in the chain.
+    #[inline]
+    pub(crate) fn defers(&self) -> bool {
+        self.chain.defers()
+    }
+
+    /// Ends a turn of a chain in which rows may wait: those that became ready go on.
+    pub(crate) fn settle(&mut self, outboxes: &mut dyn Outboxes) {
+        let Worker { run, chain, replier, deferrals, scratch, .. } = self;
+        deferrals.begin_settling();
+        let mut settling =
+            Settling { run, replier, deferrals, scratch, outboxes, panicked: false };
+        let failed = chain.settle(&mut settling).is_err();
+        if failed || settling.panicked {
+            chain.refresh();
+        }
+    }
+
+    /// Answers 504 to a request whose time is over; the work on it is cancelled.
+    pub(crate) fn expire(&mut self, place: Place, outboxes: &mut dyn Outboxes) {
+        let Worker { run, replier, deferrals, scratch, .. } = self;
+        let id = run.request_id(self.partition, place.slot);
+        let detail = format!("request {id} was not answered in time");
+        let filled = outboxes.fill(place, scratch, replier, &mut |replier, out| {
+            Reply::new(out, &mut replier.head).problem(504, &detail);
+            None
+        });
+        deferrals.remove(usize::from(filled));
     }
 
     /// Answers a malformed request; the connection must close after it.
     #[cold]
     pub(crate) fn reject(&mut self, reject: &Reject, outbox: &mut Outbox) {
-        self.service.encoder.encode_reject(reject, outbox.bytes());
+        self.replier.encoder.encode_reject(reject, outbox.bytes());
     }
 }
 
-impl Service {
+impl Replier {
     /// Leaves room for the head before the body, as long as the last head was, which fits nearly
     /// always: the body is then written once, to where it is sent from.
     #[inline]
-    fn leave_room(&self, outbox: &mut Outbox) -> Range<usize> {
-        let out = outbox.bytes();
+    fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         let room = start..start + self.encoder.expected_len();
         out.resize(room.end, 0);
         room
     }
 
-    /// Runs the chain; afterwards there is a reply in any case. A request whose operators panic
-    /// still lies whole in the inbox, so it is tried again.
+    /// Runs the chain; afterwards there is a reply, or a place reserved for it. A request whose
+    /// operators panic still lies whole in the inbox, so it is tried again. Tells whether the reply
+    /// comes later.
     #[inline]
-    fn call(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let Service {
-            chain,
-            head,
-            policy,
-            ..
-        } = self;
-        let mut cx = Context::new(request, Reply::new(out, head));
+    fn call(
+        &mut self,
+        chain: &mut dyn Chain,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        desk: &mut Desk<'_>,
+    ) -> bool {
         let mut attempts = 1;
+        let mut cx = Context::new(request, Reply::new(out, &mut self.head), desk);
         while let Err(Panicked) = chain.call(&mut cx) {
-            if attempts == policy.max_attempts {
+            if attempts == self.policy.max_attempts {
                 give_up(attempts, &mut cx);
                 break;
             }
             attempts += 1;
         }
-        let reply = cx.reply();
-        if reply.is_open() {
-            reply.status(policy.unanswered_status).empty();
+        let deferred = cx.is_deferred();
+        if !deferred {
+            complete(&mut cx, self.policy.unanswered_status);
         }
-        if reply.fault().is_some() {
-            refuse_reply(&mut cx);
-        }
+        deferred
     }
 
     #[cold]
     fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let detail = format!(
-            "no service at {:?}; there is one at {}",
-            request.path(),
-            self.policy.route
-        );
+        let detail = format!("no service at {:?}; there is one at {}", request.path(), self.policy.route);
         Reply::new(out, &mut self.head).problem(404, &detail);
     }
 
@@ -205,12 +251,24 @@ impl Service {
     }
 }
 
+/// Answers a request whose row left the pipeline without a reply, or with one that must not be
+/// sent.
+#[inline]
+fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16) {
+    let reply = cx.reply();
+    if reply.is_open() {
+        reply.status(unanswered_status).empty();
+    }
+    if reply.fault().is_some() {
+        refuse_reply(cx);
+    }
+}
+
 #[cold]
 fn give_up(attempts: u32, cx: &mut Context<'_, '_>) {
     let id = cx.request().id();
     tracing::error!(request_id = %id, attempts, "an operator panicked: answered 500");
-    cx.reply()
-        .problem(500, &format!("the pipeline failed at request {id}"));
+    cx.reply().problem(500, &format!("the pipeline failed at request {id}"));
 }
 
 /// The pipeline's reply must not be sent.
@@ -221,8 +279,91 @@ fn refuse_reply(cx: &mut Context<'_, '_>) {
         tracing::error!(request_id = %id, %fault, "the pipeline's reply cannot be sent: answered 500");
     }
     cx.reply().reset();
-    cx.reply().problem(
-        500,
-        &format!("the pipeline's reply to request {id} cannot be sent"),
-    );
+    cx.reply().problem(500, &format!("the pipeline's reply to request {id} cannot be sent"));
+}
+
+/// The outboxes of a partition's connections.
+pub(crate) trait Outboxes {
+    /// Hands the outbox at `place`, unless the connection is gone, to `take`.
+    fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox));
+
+    /// Notes that a reply came into its place.
+    fn replied(&mut self, place: Place, since_ns: u64);
+}
+
+/// What writes a reply that comes later. When it is put off again, it gives the work that makes it.
+type Write<'w> = &'w mut dyn FnMut(&mut Replier, &mut Vec<u8>) -> Option<Option<Work>>;
+
+impl dyn Outboxes + '_ {
+    /// Writes a reply, and puts it into its place, if anyone waits for it there.
+    fn fill(
+        &mut self,
+        place: Place,
+        scratch: &mut Vec<u8>,
+        replier: &mut Replier,
+        write: Write<'_>,
+    ) -> bool {
+        let mut since_ns = None;
+        self.with(place, &mut |outbox| {
+            let Some(slot) = outbox.awaited(place.slot) else { return };
+            scratch.clear();
+            let room = replier.leave_room(scratch);
+            if let Some(work) = write(replier, scratch) {
+                slot.work = work;
+                return;
+            }
+            replier.put_head(scratch, room, slot.persistence, slot.is_head);
+            since_ns = Some(slot.since_ns);
+            outbox.fill(place.slot, scratch);
+        });
+        if let Some(since_ns) = since_ns {
+            self.replied(place, since_ns);
+        }
+        since_ns.is_some()
+    }
+}
+
+/// The end of a turn, as the chain sees it.
+struct Settling<'s> {
+    run: &'s Run,
+    replier: &'s mut Replier,
+    deferrals: &'s mut Deferrals,
+    scratch: &'s mut Vec<u8>,
+    outboxes: &'s mut dyn Outboxes,
+    panicked: bool,
+}
+
+impl Turn for Settling<'_> {
+    fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
+        let (place, head) = ticket.into_parts();
+        let Settling { run, deferrals, panicked, .. } = self;
+        let filled = self.outboxes.fill(place, self.scratch, self.replier, &mut |replier, out| {
+            head.with_request(run, |request| {
+                let mut desk = deferrals.desk(place);
+                let unanswered_status = replier.policy.unanswered_status;
+                let mut cx = Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&mut cx))) {
+                    discard_payload(payload);
+                    *panicked = true;
+                    cx.reset();
+                    give_up(1, &mut cx);
+                }
+                let deferred = cx.is_deferred();
+                if !deferred {
+                    complete(&mut cx, unanswered_status);
+                }
+                deferred.then(|| desk.into_work())
+            })
+        });
+        self.deferrals.remove(usize::from(filled));
+        self.deferrals.keep(head);
+    }
+
+    fn now_ns(&mut self) -> u64 {
+        self.deferrals.turn_ns()
+    }
+
+    fn settle_again_at(&mut self, time_ns: u64) {
+        self.deferrals.settle_again_at(time_ns);
+    }
 }

@@ -1,0 +1,130 @@
+//! The servers of ours that are measured.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use snapback::prelude::*;
+
+/// Serves a pipeline until SIGTERM.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Which pipeline.
+    what: Service,
+    /// Where to listen: `HOST:PORT` (port 0: any) or `unix:/path`.
+    #[arg(long, default_value = "127.0.0.1:8888")]
+    listen: String,
+    /// How many partitions.
+    #[arg(long, default_value_t = 1)]
+    partitions: usize,
+    /// The cores to pin them to, for example `0` or `0,1`; `off` does not pin.
+    #[arg(long, default_value = "auto")]
+    cores: String,
+    /// How an idle partition waits: spin, adaptive or blocking.
+    #[arg(long, default_value = "adaptive")]
+    poll_mode: String,
+    /// The directory of the checkpoint, or `none`.
+    #[arg(long, default_value = "none")]
+    checkpoint: String,
+    /// The interval of epochs, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    trigger_ms: u64,
+    /// Further options of the query, as `key=value`.
+    #[arg(long = "option")]
+    options: Vec<String>,
+}
+
+/// The pipelines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Service {
+    /// `{"foo":"hello world","bar":42}` is answered with `{"fooLength":11}`.
+    Hello,
+    /// Any request is answered with `{"id":"<request id>"}`.
+    Id,
+}
+
+#[derive(Deserialize, Row)]
+struct Hello<'a> {
+    #[serde(borrow)]
+    foo: std::borrow::Cow<'a, str>,
+    #[expect(
+        dead_code,
+        reason = "part of the schema: a request without it is refused"
+    )]
+    bar: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FooLength {
+    foo_length: usize,
+}
+
+#[derive(Serialize)]
+struct Id {
+    id: String,
+}
+
+impl ServeArgs {
+    /// Serves until SIGTERM or Ctrl-C; prints `listening on …` once it does.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the query from starting, or ends it.
+    pub fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+        let session = Session::new();
+        session.drain_on_signals()?;
+        let (host, port) = match self.listen.strip_prefix("unix:") {
+            Some(_) => (self.listen.as_str(), 0),
+            None => {
+                let (host, port) = self.listen.rsplit_once(':').ok_or_else(|| {
+                    format!("--listen {:?} is not HOST:PORT or unix:/path", self.listen)
+                })?;
+                (
+                    host,
+                    port.parse()
+                        .map_err(|error| format!("port {port:?}: {error}"))?,
+                )
+            }
+        };
+        let mut reader = session
+            .read_stream()
+            .continuous_server()
+            .address(host, port, "my_api")
+            .option("numPartitions", self.partitions)
+            .option("pinning", &self.cores)
+            .option("pollMode", &self.poll_mode);
+        for option in &self.options {
+            let (key, value) = option
+                .split_once('=')
+                .ok_or_else(|| format!("--option {option:?} is not key=value"))?;
+            reader = reader.option(key, value);
+        }
+        let requests = reader.load()?;
+        let mut writer = match self.what {
+            Service::Hello => requests
+                .parse_request::<Hello>()
+                .map(|row| FooLength {
+                    foo_length: row.foo.chars().count(),
+                })
+                .make_reply()
+                .write_stream(),
+            Service::Id => requests
+                .map(|request| Id {
+                    id: request.id().to_string(),
+                })
+                .make_reply()
+                .write_stream(),
+        };
+        if self.checkpoint != "none" {
+            writer = writer.option("checkpointLocation", &self.checkpoint);
+        }
+        let query = writer
+            .trigger(Continuous::millis(self.trigger_ms))
+            .start()?;
+        let service = &query.service_info()[0];
+        match service.port {
+            Some(port) => println!("listening on {}:{port}", service.host),
+            None => println!("listening on {}", service.host),
+        }
+        Ok(query.await_termination()?)
+    }
+}
