@@ -160,7 +160,11 @@ pub(crate) fn epochs_in<S: Store>(store: &S, dir: &str) -> Result<BTreeSet<u64>,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(failed(store, "list", dir)(error)),
     };
-    let epoch = |name: &String| name.parse().ok().filter(|epoch: &u64| epoch.to_string() == *name);
+    let epoch = |name: &String| {
+        name.parse()
+            .ok()
+            .filter(|epoch: &u64| epoch.to_string() == *name)
+    };
     Ok(names.iter().filter_map(epoch).collect())
 }
 
