@@ -17,7 +17,8 @@ impl Location {
     /// working directory, so that errors name a place.
     pub(crate) fn parse(location: &str) -> Result<Location, CheckpointError> {
         let bad = |reason| CheckpointError::BadLocation {
-            location: location.to_owned(),
+            // A zero byte would cut the message short wherever C prints it.
+            location: location.replace('\0', "\\0"),
             reason,
         };
         let path = match scheme(location) {

@@ -107,13 +107,12 @@ impl<S: Store> Log<S> {
             Some(identity) => identity,
             None => begin(&mut store, service)?,
         };
+        // A process that was killed may have renamed and removed without syncing. What is resumed
+        // from must not vanish in a later power loss, nor a commit come back whose offsets are
+        // about to be removed.
+        sync_dirs(&mut store)?;
         clear_away(&mut store, &found)?;
-        // A process that was killed may have renamed without syncing: what is resumed from must
-        // not vanish in a later power loss.
-        for dir in ["", OFFSETS, COMMITS] {
-            let synced = store.sync_dir(dir);
-            synced.map_err(failed(&store, "sync", dir))?;
-        }
+        sync_dirs(&mut store)?;
 
         let last = found.newest.map(|offsets| Last {
             epoch: offsets.epoch,
@@ -194,6 +193,14 @@ impl<S: Store> Log<S> {
         debug_assert_eq!(self.retained.last().copied(), last);
         debug_assert!(self.attempt.is_none_or(|attempt| Some(attempt) > last));
     }
+}
+
+fn sync_dirs<S: Store>(store: &mut S) -> Result<(), CheckpointError> {
+    for dir in ["", OFFSETS, COMMITS] {
+        let synced = store.sync_dir(dir);
+        synced.map_err(failed(store, "sync", dir))?;
+    }
+    Ok(())
 }
 
 /// Writes who the checkpoint belongs to.

@@ -18,26 +18,37 @@ fn the_bytes_are_those_of_version_one() {
         partitions: marks(&[(0, 1240, 1234), (1, 1180, 1180), (10, u64::MAX, 0)]),
     };
     let (bytes, checksum) = encode_offsets(&offsets);
-    check(&bytes, expect![[r#"
+    check(
+        &bytes,
+        expect![[r#"
         v1
         {"epoch":7,"runId":"0190d6a4-8f0e-7c3a-b2d1-5e6f708192a3","previous":6,"next":{"0":1240,"1":1180,"10":18446744073709551615},"checksum":"f566bf34"}
-        {"0":1234,"1":1180,"10":0}"#]]);
+        {"0":1234,"1":1180,"10":0}"#]],
+    );
     assert_eq!(parse_offsets(&bytes), Ok((offsets, checksum)));
     let commit = Commit {
         epoch: 7,
         offsets: checksum,
     };
     let bytes = encode_commit(&commit);
-    check(&bytes, expect![[r#"
+    check(
+        &bytes,
+        expect![[r#"
         v1
-        {"epoch":7,"offsets":"f566bf34","checksum":"0a63b3c2"}"#]]);
+        {"epoch":7,"offsets":"f566bf34","checksum":"0a63b3c2"}"#]],
+    );
     assert_eq!(parse_commit(&bytes), Ok(commit));
     let identity = Identity {
         query_id: Uuid::from_u128(0x5d0c_38a1_74a5_4d3b_9c1e_0f2a_4b6c_8d9e),
         service: "my \"api\"\nünd".to_owned(),
     };
     let bytes = encode_identity(&identity);
-    check(&bytes, expect![[r#"{"id":"5d0c38a1-74a5-4d3b-9c1e-0f2a4b6c8d9e","service":"my \"api\"\nünd","version":"v1","checksum":"e77f8d19"}"#]]);
+    check(
+        &bytes,
+        expect![[
+            r#"{"id":"5d0c38a1-74a5-4d3b-9c1e-0f2a4b6c8d9e","service":"my \"api\"\nünd","version":"v1","checksum":"e77f8d19"}"#
+        ]],
+    );
     assert_eq!(parse_identity(&bytes), Ok(identity));
 }
 
@@ -47,14 +58,32 @@ fn what_is_not_whole_is_refused_with_the_reason() {
         expect.assert_eq(&format!("{:?}", parsed.unwrap_err()));
     }
     check(parse_offsets(b""), expect![[r#"Damaged("is empty")"#]]);
-    check(parse_offsets(b"v1"), expect![[r#"Damaged("ends before its second line")"#]]);
-    check(parse_offsets(b"v1\n{}"), expect![[r#"Damaged("ends before its third line")"#]]);
-    check(parse_offsets(b"v1\n{}\n{\"0\":1}"), expect![[r#"Damaged("has no checksum at the end of its metadata")"#]]);
+    check(
+        parse_offsets(b"v1"),
+        expect![[r#"Damaged("ends before its second line")"#]],
+    );
+    check(
+        parse_offsets(b"v1\n{}"),
+        expect![[r#"Damaged("ends before its third line")"#]],
+    );
+    check(
+        parse_offsets(b"v1\n{}\n{\"0\":1}"),
+        expect![[r#"Damaged("has no checksum at the end of its metadata")"#]],
+    );
     check(parse_offsets(b"v2\n"), expect![[r#"Newer("v2")"#]]);
     check(parse_commit(b"v12\nwhatever"), expect![[r#"Newer("v12")"#]]);
-    check(parse_commit(b"v0\n{}"), expect![[r#"Damaged("has no version line `v1`")"#]]);
-    check(parse_commit(b"v01\n{}"), expect![[r#"Damaged("has no version line `v1`")"#]]);
-    check(parse_commit(b"hello\n{}"), expect![[r#"Damaged("has no version line `v1`")"#]]);
+    check(
+        parse_commit(b"v0\n{}"),
+        expect![[r#"Damaged("has no version line `v1`")"#]],
+    );
+    check(
+        parse_commit(b"v01\n{}"),
+        expect![[r#"Damaged("has no version line `v1`")"#]],
+    );
+    check(
+        parse_commit(b"hello\n{}"),
+        expect![[r#"Damaged("has no version line `v1`")"#]],
+    );
     check(
         parse_commit(b"v1\n{\"checksum\":\"0000000A\"}"),
         expect![[r#"Damaged("has no checksum at the end of its metadata")"#]],
@@ -67,9 +96,20 @@ fn what_is_not_whole_is_refused_with_the_reason() {
         parse_identity(b"{\"id\":\"5d0c38a1-74a5-4d3b-9c1e-0f2a4b6c8d9e\"}"),
         expect![[r#"Damaged("has no version; it may be one of Spark's own")"#]],
     );
-    check(parse_identity(b"{\"version\":\"v2\"}"), expect![[r#"Newer("v2")"#]]);
-    check(parse_identity(b"{\"version\":\"v1\"}"), expect![[r#"Damaged("has no checksum at the end of its metadata")"#]]);
-    check(parse_identity(b"\xff\xfe"), expect![[r#"Damaged("is not the JSON that it should be: expected value at line 1 column 1")"#]]);
+    check(
+        parse_identity(b"{\"version\":\"v2\"}"),
+        expect![[r#"Newer("v2")"#]],
+    );
+    check(
+        parse_identity(b"{\"version\":\"v1\"}"),
+        expect![[r#"Damaged("has no checksum at the end of its metadata")"#]],
+    );
+    check(
+        parse_identity(b"\xff\xfe"),
+        expect![[
+            r#"Damaged("is not the JSON that it should be: expected value at line 1 column 1")"#
+        ]],
+    );
 }
 
 /// The CRC32C of "123456789" in RFC 3720's own terms, so that the checksum is the documented one.

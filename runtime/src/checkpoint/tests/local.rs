@@ -185,6 +185,8 @@ fn a_full_disk_passes() {
         }
     }
 
+    // Its space is free once it is closed, too.
+    drop(file);
     fs::remove_file(&filler).unwrap();
     assert!(checkpoint.commit(RUN, 2, &marks_of(3)).unwrap());
     drop(checkpoint);
