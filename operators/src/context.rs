@@ -18,7 +18,12 @@ impl<'c, 'r> Context<'c, 'r> {
     /// The context of one request. `host` is asked only by operators that answer later.
     #[inline]
     pub fn new(request: &'r Request<'r>, reply: Reply<'c>, host: &'c mut dyn Host) -> Self {
-        Context { request, reply, host, deferred: false }
+        Context {
+            request,
+            reply,
+            host,
+            deferred: false,
+        }
     }
 
     /// The request; it outlives the row.

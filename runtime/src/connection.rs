@@ -202,7 +202,13 @@ impl Connection {
 
     /// Answers what is whole, and tells whether more may be.
     #[inline]
-    fn answer(&mut self, token: u64, worker: &mut Worker, inbox: &mut Inbox, outbox: &mut Outbox) -> bool {
+    fn answer(
+        &mut self,
+        token: u64,
+        worker: &mut Worker,
+        inbox: &mut Inbox,
+        outbox: &mut Outbox,
+    ) -> bool {
         for _ in 0..REQUESTS_PER_TURN {
             if inbox.is_empty() {
                 return false;

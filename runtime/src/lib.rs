@@ -4,8 +4,12 @@
 //! and the reply leaves in place on the same connection, while an epoch trigger checkpoints offsets
 //! without any request waiting. It begins with a [`Session`].
 
-#[allow(dead_code)]
 pub mod checkpoint;
+mod connection;
+mod epoch;
+mod error;
+mod http1;
+mod inbox;
 mod io;
 pub mod options;
 mod outbox;

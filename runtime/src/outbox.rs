@@ -117,7 +117,10 @@ impl Outbox {
 
     /// The slot of the request at `offset`, while its reply is awaited.
     pub(crate) fn awaited(&mut self, offset: u64) -> Option<&mut Slot> {
-        let index = self.slots.binary_search_by_key(&offset, |slot| slot.offset).ok()?;
+        let index = self
+            .slots
+            .binary_search_by_key(&offset, |slot| slot.offset)
+            .ok()?;
         self.slots.get_mut(index).filter(|slot| !slot.is_filled)
     }
 
@@ -149,7 +152,8 @@ impl Outbox {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.is_filled) {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(&slot.bytes);
-            self.ends.extend(slot.ends.iter().map(|(end, offset)| (start + end, *offset)));
+            self.ends
+                .extend(slot.ends.iter().map(|(end, offset)| (start + end, *offset)));
             self.held_replies -= slot.ends.len();
             self.held_bytes -= slot.counted_bytes;
         }

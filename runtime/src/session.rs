@@ -203,7 +203,9 @@ impl Registry {
             .thread_name("snapback-tasks")
             .enable_all()
             .build()
-            .map_err(Error::system("cannot start the runtime of asynchronous operators"))?;
+            .map_err(Error::system(
+                "cannot start the runtime of asynchronous operators",
+            ))?;
         Ok(runtime.insert(built).handle().clone())
     }
 
@@ -251,7 +253,10 @@ impl Registry {
 impl Drop for Registry {
     /// A runtime that is dropped waits for its threads, which it must not do within another one.
     fn drop(&mut self) {
-        let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let runtime = self
+            .runtime
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.take() {
             runtime.shutdown_background();
         }

@@ -19,7 +19,9 @@ use crate::http1::Limits;
 use crate::io::listen::{self, Address, PartitionListeners};
 use crate::io::pin;
 use crate::options::{Options, PortMode};
-use crate::partition::{Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker};
+use crate::partition::{
+    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
+};
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
@@ -84,12 +86,17 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         to_epoch_thread.clone(),
     ));
 
-    let runtime = if chain.defers() { Some(session.registry().runtime()?) } else { None };
+    let runtime = if chain.defers() {
+        Some(session.registry().runtime()?)
+    } else {
+        None
+    };
     let run = Arc::new(Run::new(service, run_id));
     let starter = PartitionStarter {
         options: &options,
         chain: &*chain,
-        run, runtime,
+        run,
+        runtime,
         to_epoch_thread,
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
@@ -130,7 +137,14 @@ fn open_checkpoint(
                 "no checkpointLocation: offsets begin at 0 again at the next start; give \
                  option(\"checkpointLocation\", \"file:///…\") to keep them"
             );
-            Ok((None, Recovered { query_id: Uuid::new_v4(), last_epoch: None, partitions: BTreeMap::new() }))
+            Ok((
+                None,
+                Recovered {
+                    query_id: Uuid::new_v4(),
+                    last_epoch: None,
+                    partitions: BTreeMap::new(),
+                },
+            ))
         }
     }
 }

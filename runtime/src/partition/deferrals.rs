@@ -17,6 +17,8 @@ const LOOK_EVERY_NS: std::ops::RangeInclusive<u64> = 1_000_000..=100_000_000;
 
 /// What a partition knows of the requests that are deferred, but for their slots, which stand in
 /// the outboxes.
+// Heads move between here and the tickets, which hold a pointer each.
+#[expect(clippy::vec_box)]
 pub(crate) struct Deferrals {
     /// Runs futures; none when the chain has no operator that makes some.
     runtime: Option<Handle>,
@@ -78,7 +80,10 @@ impl Deferrals {
 
     /// When something is to be done though no event comes.
     pub(crate) fn due_ns(&self) -> Option<u64> {
-        self.any().then(|| self.settle_at_ns.map_or(self.look_at_ns, |at| at.min(self.look_at_ns)))
+        self.any().then(|| {
+            self.settle_at_ns
+                .map_or(self.look_at_ns, |at| at.min(self.look_at_ns))
+        })
     }
 
     pub(crate) fn settle_again_at(&mut self, time_ns: u64) {
@@ -113,7 +118,11 @@ impl Deferrals {
     /// What the operators need to defer the request whose reply belongs to `place`.
     #[inline]
     pub(crate) fn desk(&mut self, place: Place) -> Desk<'_> {
-        Desk { place, deferrals: self, work: None }
+        Desk {
+            place,
+            deferrals: self,
+            work: None,
+        }
     }
 }
 

@@ -123,12 +123,14 @@ impl Partition {
             let requests = self.worker.answered() - before;
             if requests > 0 {
                 served_ns = now_ns();
-                self.published.latencies.record(served_ns - start_ns, requests);
+                self.published
+                    .latencies
+                    .record(served_ns - start_ns, requests);
             }
         }
         // The emptied list is reused; what is to be served again comes first in the next turn.
         self.ready = std::mem::replace(&mut self.again, ready);
-        if self.worker.deferrals().any() {
+        if due || self.worker.deferrals().any() {
             served_ns = self.settle();
         }
         self.end_turn(start_ns, served_ns);
@@ -169,8 +171,10 @@ impl Partition {
         if listeners != 0 || self.acceptor.is_paused() {
             self.accept(listeners)?;
         }
+        // A future may also have ended whose client is gone: its output is still to be taken.
+        let completed = self.mailbox.take_completed();
         let due_ns = self.worker.deferrals().due_ns();
-        Ok(due_ns.is_some_and(|due_ns| self.mailbox.take_completed() || due_ns <= now_ns()))
+        Ok(completed || due_ns.is_some_and(|due_ns| due_ns <= now_ns()))
     }
 
     /// How long to sleep when no event comes.
@@ -178,7 +182,11 @@ impl Partition {
         let due = self.worker.deferrals().due_ns();
         let due = due.map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns())));
         let paused = self.acceptor.pause_left();
-        [due, paused].into_iter().flatten().min().map_or(Wait::Block, Wait::AtMost)
+        [due, paused]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Wait::Block, Wait::AtMost)
     }
 
     #[inline]
@@ -201,7 +209,9 @@ impl Partition {
     #[inline]
     fn after_serve(&mut self, token: u64) {
         let key = key_of(token);
-        let Some(connection) = find(&mut self.connections, token) else { return };
+        let Some(connection) = find(&mut self.connections, token) else {
+            return;
+        };
         let oldest = connection.oldest_unanswered();
         if oldest != connection.known_unanswered {
             if let Some(offset) = connection.known_unanswered {
@@ -213,7 +223,10 @@ impl Partition {
             connection.known_unanswered = oldest;
         }
         if let Some(interest) = connection.changed_interest()
-            && self.poller.change(connection.socket(), token, interest).is_err()
+            && self
+                .poller
+                .change(connection.socket(), token, interest)
+                .is_err()
         {
             self.close(token);
         }
@@ -222,8 +235,10 @@ impl Partition {
     /// Rows that became ready go on; requests whose time is over are answered; what came is sent.
     /// Gives the time when that was done.
     fn settle(&mut self) -> u64 {
-        let mut outboxes =
-            Replies { connections: &mut self.connections, replied: std::mem::take(&mut self.replied) };
+        let mut outboxes = Replies {
+            connections: &mut self.connections,
+            replied: std::mem::take(&mut self.replied),
+        };
         self.worker.settle(&mut outboxes);
         if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
             for place in outboxes.taken_on_before(&self.unanswered, before_ns) {
@@ -249,7 +264,9 @@ impl Partition {
             self.unanswered.remove(&(offset, key_of(token)));
         }
         if let Some(outbox) = connection.outbox() {
-            self.worker.deferrals().remove(outbox.awaited_slots().count());
+            self.worker
+                .deferrals()
+                .remove(outbox.awaited_slots().count());
         }
         self.mailbox.connection_ended();
     }
@@ -348,13 +365,19 @@ impl Replies<'_> {
     fn taken_on_before(&mut self, unanswered: &BTreeSet<(u64, usize)>, time_ns: u64) -> Vec<Place> {
         let mut places = Vec::new();
         for (_, key) in unanswered {
-            let Some((generation, connection)) = self.connections.get_mut(*key) else { continue };
+            let Some((generation, connection)) = self.connections.get_mut(*key) else {
+                continue;
+            };
             let connection_token = token(*generation, *key);
-            let slots = connection.outbox().into_iter().flat_map(|outbox| outbox.awaited_slots());
+            let slots = connection
+                .outbox()
+                .into_iter()
+                .flat_map(|outbox| outbox.awaited_slots());
             let slots = slots.filter(|slot| slot.since_ns < time_ns);
-            places.extend(
-                slots.map(|slot| Place { connection: connection_token, slot: slot.offset }),
-            );
+            places.extend(slots.map(|slot| Place {
+                connection: connection_token,
+                slot: slot.offset,
+            }));
         }
         places
     }
@@ -362,7 +385,8 @@ impl Replies<'_> {
 
 impl Outboxes for Replies<'_> {
     fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox)) {
-        if let Some(outbox) = find(self.connections, place.connection).and_then(Connection::outbox) {
+        if let Some(outbox) = find(self.connections, place.connection).and_then(Connection::outbox)
+        {
             take(outbox);
         }
     }

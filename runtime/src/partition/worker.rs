@@ -69,7 +69,16 @@ impl Worker {
             policy,
             draining: false,
         };
-        Worker { run, partition, next, chain, replier, deferrals, answered: 0, scratch: Vec::new() }
+        Worker {
+            run,
+            partition,
+            next,
+            chain,
+            replier,
+            deferrals,
+            answered: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// The offset that the next request gets.
@@ -116,14 +125,28 @@ impl Worker {
         peer: &Peer,
         outbox: &mut Outbox,
     ) -> bool {
-        let Worker { run, chain, replier, deferrals, .. } = self;
+        let Worker {
+            run,
+            chain,
+            replier,
+            deferrals,
+            ..
+        } = self;
         let offset = self.next;
-        let request =
-            Request::new(run.request_id(self.partition, offset), decoded.method, decoded.target, peer)
-                .with_headers(Headers::new(decoded.headers))
-                .with_body(decoded.body);
+        let request = Request::new(
+            run.request_id(self.partition, offset),
+            decoded.method,
+            decoded.target,
+            peer,
+        )
+        .with_headers(Headers::new(decoded.headers))
+        .with_body(decoded.body);
         let keep_alive = decoded.keep_alive && !replier.draining;
-        let persistence = if keep_alive { decoded.persistence() } else { Persistence::Close };
+        let persistence = if keep_alive {
+            decoded.persistence()
+        } else {
+            Persistence::Close
+        };
 
         let out = outbox.bytes();
         let room = replier.leave_room(out);
@@ -133,13 +156,22 @@ impl Worker {
             return keep_alive;
         }
         self.next += 1;
-        let mut desk = deferrals.desk(Place { connection, slot: offset });
+        let mut desk = deferrals.desk(Place {
+            connection,
+            slot: offset,
+        });
         if replier.call(&mut **chain, &request, out, &mut desk) {
             let work = desk.into_work();
             out.truncate(room.start);
             deferrals.add();
             let since_ns = deferrals.turn_ns();
-            outbox.defer(Slot::new(offset, persistence, decoded.is_head, since_ns, work));
+            outbox.defer(Slot::new(
+                offset,
+                persistence,
+                decoded.is_head,
+                since_ns,
+                work,
+            ));
         } else {
             replier.put_head(out, room, persistence, decoded.is_head);
             outbox.end_reply(offset);
@@ -148,18 +180,25 @@ impl Worker {
         keep_alive
     }
 
-    /// Whether rows may wait in the chain.
-    #[inline]
-    pub(crate) fn defers(&self) -> bool {
-        self.chain.defers()
-    }
-
     /// Ends a turn of a chain in which rows may wait: those that became ready go on.
     pub(crate) fn settle(&mut self, outboxes: &mut dyn Outboxes) {
-        let Worker { run, chain, replier, deferrals, scratch, .. } = self;
+        let Worker {
+            run,
+            chain,
+            replier,
+            deferrals,
+            scratch,
+            ..
+        } = self;
         deferrals.begin_settling();
-        let mut settling =
-            Settling { run, replier, deferrals, scratch, outboxes, panicked: false };
+        let mut settling = Settling {
+            run,
+            replier,
+            deferrals,
+            scratch,
+            outboxes,
+            panicked: false,
+        };
         let failed = chain.settle(&mut settling).is_err();
         if failed || settling.panicked {
             chain.refresh();
@@ -168,7 +207,13 @@ impl Worker {
 
     /// Answers 504 to a request whose time is over; the work on it is cancelled.
     pub(crate) fn expire(&mut self, place: Place, outboxes: &mut dyn Outboxes) {
-        let Worker { run, replier, deferrals, scratch, .. } = self;
+        let Worker {
+            run,
+            replier,
+            deferrals,
+            scratch,
+            ..
+        } = self;
         let id = run.request_id(self.partition, place.slot);
         let detail = format!("request {id} was not answered in time");
         let filled = outboxes.fill(place, scratch, replier, &mut |replier, out| {
@@ -225,7 +270,11 @@ impl Replier {
 
     #[cold]
     fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let detail = format!("no service at {:?}; there is one at {}", request.path(), self.policy.route);
+        let detail = format!(
+            "no service at {:?}; there is one at {}",
+            request.path(),
+            self.policy.route
+        );
         Reply::new(out, &mut self.head).problem(404, &detail);
     }
 
@@ -268,7 +317,8 @@ fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16) {
 fn give_up(attempts: u32, cx: &mut Context<'_, '_>) {
     let id = cx.request().id();
     tracing::error!(request_id = %id, attempts, "an operator panicked: answered 500");
-    cx.reply().problem(500, &format!("the pipeline failed at request {id}"));
+    cx.reply()
+        .problem(500, &format!("the pipeline failed at request {id}"));
 }
 
 /// The pipeline's reply must not be sent.
@@ -279,7 +329,10 @@ fn refuse_reply(cx: &mut Context<'_, '_>) {
         tracing::error!(request_id = %id, %fault, "the pipeline's reply cannot be sent: answered 500");
     }
     cx.reply().reset();
-    cx.reply().problem(500, &format!("the pipeline's reply to request {id} cannot be sent"));
+    cx.reply().problem(
+        500,
+        &format!("the pipeline's reply to request {id} cannot be sent"),
+    );
 }
 
 /// The outboxes of a partition's connections.
@@ -305,7 +358,9 @@ impl dyn Outboxes + '_ {
     ) -> bool {
         let mut since_ns = None;
         self.with(place, &mut |outbox| {
-            let Some(slot) = outbox.awaited(place.slot) else { return };
+            let Some(slot) = outbox.awaited(place.slot) else {
+                return;
+            };
             scratch.clear();
             let room = replier.leave_room(scratch);
             if let Some(work) = write(replier, scratch) {
@@ -336,25 +391,33 @@ struct Settling<'s> {
 impl Turn for Settling<'_> {
     fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
         let (place, head) = ticket.into_parts();
-        let Settling { run, deferrals, panicked, .. } = self;
-        let filled = self.outboxes.fill(place, self.scratch, self.replier, &mut |replier, out| {
-            head.with_request(run, |request| {
-                let mut desk = deferrals.desk(place);
-                let unanswered_status = replier.policy.unanswered_status;
-                let mut cx = Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&mut cx))) {
-                    discard_payload(payload);
-                    *panicked = true;
-                    cx.reset();
-                    give_up(1, &mut cx);
-                }
-                let deferred = cx.is_deferred();
-                if !deferred {
-                    complete(&mut cx, unanswered_status);
-                }
-                deferred.then(|| desk.into_work())
-            })
-        });
+        let Settling {
+            run,
+            deferrals,
+            panicked,
+            ..
+        } = self;
+        let filled = self
+            .outboxes
+            .fill(place, self.scratch, self.replier, &mut |replier, out| {
+                head.with_request(run, |request| {
+                    let mut desk = deferrals.desk(place);
+                    let unanswered_status = replier.policy.unanswered_status;
+                    let mut cx =
+                        Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&mut cx))) {
+                        discard_payload(payload);
+                        *panicked = true;
+                        cx.reset();
+                        give_up(1, &mut cx);
+                    }
+                    let deferred = cx.is_deferred();
+                    if !deferred {
+                        complete(&mut cx, unanswered_status);
+                    }
+                    deferred.then(|| desk.into_work())
+                })
+            });
         self.deferrals.remove(usize::from(filled));
         self.deferrals.keep(head);
     }
