@@ -61,7 +61,7 @@ fn a_crash_at_any_step_gives_the_old_or_the_new_epoch() {
 
 #[test]
 fn a_full_disk_at_any_step_leaves_the_old_epoch_and_passes() {
-    for committed in [0, 1, 4] {
+    for committed in [0, 4] {
         let base = disk_with_epochs(committed);
         let epoch = committed + 1;
         let steps = {
