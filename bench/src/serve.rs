@@ -6,7 +6,7 @@ use snapback::prelude::*;
 
 /// Serves a pipeline until SIGTERM.
 #[derive(Args, Debug)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Which pipeline.
     what: Service,
     /// Where to listen: `HOST:PORT` (port 0: any) or `unix:/path`.
@@ -69,7 +69,7 @@ impl ServeArgs {
     /// # Errors
     ///
     /// Whatever keeps the query from starting, or ends it.
-    pub fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+    pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error>> {
         let session = Session::new();
         session.drain_on_signals()?;
         let (host, port) = match self.listen.strip_prefix("unix:") {

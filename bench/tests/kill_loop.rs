@@ -35,16 +35,17 @@ fn what_was_answered_two_epochs_ago_survives_fifty_kills() {
     for run in 0..RUNS {
         let mut server = Server::start(directory.path());
         let load = Load::default();
+        let port = server.port;
         let (old, new) = std::thread::scope(|scope| {
             for _ in 0..CLIENTS {
-                scope.spawn(|| load.send_until_killed(server.port));
+                scope.spawn(|| load.send_until_killed(port));
             }
             // Two epochs are cut after the first of these replies was seen: the second of two
             // commits that end after a moment was certainly cut after it.
             load.wait_for_replies(100);
             let old = load.seen();
             let first = newest(directory.path());
-            wait_for(|| newest(directory.path()) >= first.map_or(1, |epoch| epoch + 2));
+            wait_for(|| newest(directory.path()) >= Some(first.map_or(1, |epoch| epoch + 2)));
             server.kill();
             load.killed.store(true, Ordering::Release);
             (old, &load)
