@@ -7,7 +7,7 @@ use crate::batch::discard_payload;
 use crate::context::Context;
 use crate::defer::{End, Turn};
 use crate::operator::Operator;
-use crate::row::{Replied, Requests};
+use crate::row::{Finished, Requests};
 
 /// A finished pipeline behind one virtual call per request.
 pub trait Chain: Send {
@@ -59,7 +59,7 @@ pub struct Compiled<O> {
     pristine: O,
 }
 
-impl<O: Operator<Requests, Out = Replied>> Compiled<O> {
+impl<O: Operator<Requests, Out: Finished>> Compiled<O> {
     /// Closes the pipeline.
     pub fn new(operators: O) -> Self {
         Compiled {
@@ -76,7 +76,7 @@ impl<O: Operator<Requests, Out = Replied>> Compiled<O> {
     }
 }
 
-impl<O: Operator<Requests, Out = Replied>> Chain for Compiled<O> {
+impl<O: Operator<Requests, Out: Finished>> Chain for Compiled<O> {
     #[inline]
     fn call(&mut self, cx: &mut Context<'_, '_>) -> Result<(), Panicked> {
         let request = cx.request();

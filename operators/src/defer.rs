@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use crate::context::Context;
 use crate::request::{Peer, Request, RequestId, Run};
-use crate::row::{Replied, Row};
+use crate::row::{Finished, Row};
 
 /// The place of a reply that will come later, and the head of its request.
 ///
@@ -89,9 +89,9 @@ pub trait Sink<R: Row> {
 /// The end of a pipeline: the reply is made.
 pub(crate) struct End;
 
-impl Sink<Replied> for End {
+impl<R: Finished> Sink<R> for End {
     #[inline]
-    fn push<'r>(&mut self, _cx: &mut Context<'_, 'r>, _row: ()) {}
+    fn push<'r>(&mut self, _cx: &mut Context<'_, 'r>, _row: R::At<'r>) {}
 }
 
 /// The head of a deferred request. Its body is not kept: a row that waits owns what it needs.

@@ -65,7 +65,7 @@ pub use process::Process;
 pub use refusal::{IntoRefusal, Refusal};
 pub use reply::{ContentType, Reply, ReplyFault, ReplyHead, reason_phrase};
 pub use request::{Peer, Request, RequestId, Run};
-pub use row::{Owned, ParseSafe, Replied, Requests, Row};
+pub use row::{Finished, Owned, ParseSafe, Replied, Requests, Row, Unparsed};
 pub use row_fn::{Plain, RowFn, WithRequest};
 pub use send_reply::{IntoReply, SendReply};
 pub use snapback_derive::Row;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::context::Context;
 use crate::operator::Operator;
 use crate::reply::Reply;
-use crate::row::{ParseSafe, Requests, Row};
+use crate::row::{ParseSafe, Row, Unparsed};
 
 /// Parses the JSON body of each request into a row of the family `T`, which may borrow from it.
 ///
@@ -29,19 +29,16 @@ impl<T> Clone for ParseRequest<T> {
     }
 }
 
-impl<T: ParseRow> Operator<Requests> for ParseRequest<T> {
+impl<In: Unparsed, T: ParseRow> Operator<In> for ParseRequest<T> {
     type Out = T;
 
     #[inline]
-    fn apply<'r>(
-        &mut self,
-        cx: &mut Context<'_, 'r>,
-        request: <Requests as Row>::At<'r>,
-    ) -> Option<T::At<'r>> {
-        match T::parse(request.body()) {
+    fn apply<'r>(&mut self, cx: &mut Context<'_, 'r>, _request: In::At<'r>) -> Option<T::At<'r>> {
+        let body = cx.request().body();
+        match T::parse(body) {
             Ok(row) => Some(row),
             Err(_) => {
-                T::refuse(request.body(), cx.reply());
+                T::refuse(body, cx.reply());
                 None
             }
         }
@@ -52,7 +49,8 @@ impl<T: ParseRow> Operator<Requests> for ParseRequest<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be parsed from a request",
     label = "not a row that can be parsed",
-    note = "derive both: `#[derive(serde::Deserialize, snapback::Row)]`"
+    note = "derive both: `#[derive(serde::Deserialize, snapback::Row)]`",
+    note = "when it is `ParseSafe` that is missing, a field is a trap: `&str` fails for every JSON string that has an escape in it, and `Cow` without `#[serde(borrow)]` always allocates; write `#[serde(borrow)] field: Cow<'a, str>`, or own the text: `String`"
 )]
 pub trait ParseRow: Row {
     /// Parses a whole body.
@@ -85,6 +83,8 @@ where
             Ok(text) if text.trim_ascii().is_empty() => (None, "the body is empty".to_owned()),
             Ok(text) => locate::<T>(text),
         };
+        // Both may quote what the client sent, at any length.
+        let (field, fault) = (field.map(bounded), bounded(fault));
         let detail = match &field {
             Some(field) => format!("the request body does not fit: field `{field}`: {fault}"),
             None => format!("the request body does not fit: {fault}"),
@@ -109,27 +109,61 @@ where
 {
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed: Result<T::At<'_>, _> = serde_path_to_error::deserialize(&mut json);
-    match parsed {
-        Err(error) => {
-            let path = error.path().to_string();
-            (
-                Some(path).filter(|path| path != "." && !path.starts_with('?')),
-                error.inner().to_string(),
-            )
+    let error = match parsed {
+        Err(error) => error,
+        Ok(_) => {
+            let trailing = json.end().err();
+            return (
+                None,
+                trailing.map_or_else(String::new, |error| error.to_string()),
+            );
         }
-        Ok(_) => (
-            None,
-            json.end()
-                .err()
-                .map_or_else(String::new, |error| error.to_string()),
-        ),
+    };
+    let path = error.path().to_string();
+    let path = Some(path).filter(|path| path != "." && !path.starts_with('?'));
+    let fault = error.inner().to_string();
+    let field = match (path, field_named_in(&fault)) {
+        (Some(path), Some(name)) => Some(format!("{path}.{name}")),
+        (None, Some(name)) => Some(name.to_owned()),
+        (path, None) => path,
+    };
+    (field, fault)
+}
+
+/// The field that the struct at fault lacks or has twice. Its name stands in serde's
+/// message alone ([`serde::de::Error::missing_field`]), which serde_json ends with the place.
+fn field_named_in(fault: &str) -> Option<&str> {
+    let name = fault
+        .strip_prefix("missing field `")
+        .or_else(|| fault.strip_prefix("duplicate field `"))?;
+    let end = name.rfind("` at line ").or_else(|| name.rfind('`'))?;
+    Some(&name[..end]).filter(|name| !name.is_empty())
+}
+
+/// The first bytes of a text that goes into a reply.
+fn bounded(mut text: String) -> String {
+    const MOST_BYTES: usize = 300;
+    if text.len() > MOST_BYTES {
+        text.truncate(text.floor_char_boundary(MOST_BYTES));
+        text.push('…');
     }
+    text
 }
 
 /// The first bytes of a body, for its sender.
 fn excerpt(body: &[u8]) -> String {
     const MOST_BYTES: usize = 200;
-    let shown = &body[..body.len().min(MOST_BYTES)];
-    let ellipsis = if shown.len() < body.len() { "…" } else { "" };
-    format!("{}{ellipsis}", String::from_utf8_lossy(shown))
+    let Some(mut shown) = body
+        .get(..MOST_BYTES)
+        .filter(|shown| shown.len() < body.len())
+    else {
+        return String::from_utf8_lossy(body).into_owned();
+    };
+    if let Err(error) = std::str::from_utf8(shown)
+        && error.error_len().is_none()
+    {
+        // The cut went through a character.
+        shown = &shown[..error.valid_up_to()];
+    }
+    format!("{}…", String::from_utf8_lossy(shown))
 }

@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::refusal::IntoRefusal;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::row::{Owned, Replied, Requests, Row};
+use crate::row::{Finished, Owned, Replied, Requests, Row, Unparsed};
 use crate::row_fn::{Plain, RowFn, WithRequest};
 use crate::send_reply::{IntoReply, SendReply};
 use crate::test::TestService;
@@ -72,18 +72,23 @@ impl<S> Pipeline<S, Requests, Start> {
     }
 }
 
-impl<S, O: Operator<Requests, Out = Requests>> Pipeline<S, Requests, O> {
-    /// Parses the JSON body into a row, which may borrow from it; refuses what does not fit with
-    /// 400 and a document that names the field. See [`ParseRequest`].
-    pub fn parse_request<T: ParseRow>(self) -> Pipeline<S, T, Then<O, ParseRequest<T>>> {
-        self.then(ParseRequest::new())
-    }
-}
-
+// No method but the last asks whether `O` is an operator: what is wrong with one step would be told
+// once more, at length, at each step behind it.
+//
 // The types say which operators were fused, in order; an alias would only hide that.
 #[expect(clippy::type_complexity)]
-impl<S, R: Row, O: Operator<Requests, Out = R>> Pipeline<S, R, O> {
-    /// Turns each row into another that owns what it holds.
+impl<S, R: Row, O> Pipeline<S, R, O> {
+    /// Parses the JSON body into a row, which may borrow from it; refuses what does not fit with
+    /// 400 and a document that names the field. See [`ParseRequest`].
+    pub fn parse_request<T: ParseRow>(self) -> Pipeline<S, T, Then<O, ParseRequest<T>>>
+    where
+        R: Unparsed,
+    {
+        self.then(ParseRequest::new())
+    }
+
+    /// Turns each row into another that owns what it holds. Where rustc says "lifetime may not live
+    /// long enough", the closure gives a row that borrows: that is [`map_row`](Self::map_row).
     pub fn map<T, F>(self, f: F) -> Pipeline<S, Owned<T>, Then<O, Map<Plain<F>, Owned<T>>>>
     where
         T: 'static,
@@ -428,14 +433,22 @@ impl<S, R: Row, O: Operator<Requests, Out = R>> Pipeline<S, R, O> {
     }
 }
 
-impl<S, O: Operator<Requests, Out = Replied>> Pipeline<S, Replied, O> {
+impl<S, R: Row, O> Pipeline<S, R, O> {
     /// Drives the pipeline without a socket.
-    pub fn test(self) -> TestService {
-        TestService::new(Box::new(Compiled::new(self.operators)))
+    pub fn test(self) -> TestService
+    where
+        R: Finished,
+        O: Operator<Requests, Out = R>,
+    {
+        TestService::new(self.into_chain())
     }
 
     /// The finished chain, for whoever drives it by hand.
-    pub fn into_chain(self) -> Box<dyn Chain> {
+    pub fn into_chain(self) -> Box<dyn Chain>
+    where
+        R: Finished,
+        O: Operator<Requests, Out = R>,
+    {
         Box::new(Compiled::new(self.operators))
     }
 
@@ -443,6 +456,8 @@ impl<S, O: Operator<Requests, Out = Replied>> Pipeline<S, Replied, O> {
     pub fn write_stream(self) -> S::Writer
     where
         S: Origin,
+        R: Finished,
+        O: Operator<Requests, Out = R>,
     {
         self.origin
             .write_stream(Box::new(Compiled::new(self.operators)))

@@ -6,8 +6,8 @@ use crate::make_reply::ReplySerializer;
 
 /// The reply to one request, written in place into the outbox of its connection.
 ///
-/// Status and header fields may be set at any time until the chain returns. The body is written
-/// once: **the first reply wins**, a later one is ignored. A header field that could not be sent
+/// Status and header fields may be set until the reply is answered, which is when its body is
+/// written. That happens once: **the first reply wins**, a later one is ignored. A header field that could not be sent
 /// safely (a name that is no token, a control character in the value, a field that the server
 /// itself sets) turns the reply into a 500, so that input of a client that finds its way into a
 /// header cannot split a reply.

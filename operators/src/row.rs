@@ -41,7 +41,7 @@ pub trait Row: 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has a field that is a trap when it is parsed from JSON",
     label = "cannot be parsed from a request as it is",
-    note = "`&str` fails for every JSON string with an escape in it, and `Cow` without `#[serde(borrow)]` always allocates: write `#[serde(borrow)] field: Cow<'a, str>`, or own the text: `String`"
+    note = "`&str` fails for every JSON string that has an escape in it, and `Cow` without `#[serde(borrow)]` always allocates: write `#[serde(borrow)] field: Cow<'a, str>`, or own the text: `String`"
 )]
 pub trait ParseSafe {}
 
@@ -63,6 +63,16 @@ impl Row for Requests {
     type At<'r> = &'r Request<'r>;
 }
 
+/// The rows of a stream whose requests are as they came: [`Requests`].
+#[diagnostic::on_unimplemented(
+    message = "the rows before `parse_request` are no longer requests",
+    label = "`parse_request` comes before what makes other rows",
+    note = "the rows here are `{Self}`; put `.parse_request::<…>()` before the `map`, `try_map`, `lookup` or `process` that made them"
+)]
+pub trait Unparsed: Row {}
+
+impl Unparsed for Requests {}
+
 /// What is left of a row once its reply is made.
 #[derive(Debug)]
 pub struct Replied;
@@ -70,3 +80,13 @@ pub struct Replied;
 impl Row for Replied {
     type At<'r> = ();
 }
+
+/// The rows of a pipeline that is complete: [`Replied`].
+#[diagnostic::on_unimplemented(
+    message = "the pipeline does not make a reply yet",
+    label = "needs a reply before this",
+    note = "the rows here are `{Self}`; end the pipeline with `.make_reply()`, or `.make_reply_with(|row, reply| …)`"
+)]
+pub trait Finished: Row {}
+
+impl Finished for Replied {}

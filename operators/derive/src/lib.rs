@@ -3,7 +3,7 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::{ToTokens, quote};
-use syn::{Data, DeriveInput, Error, Field, GenericArgument, PathArguments, Type};
+use syn::{Attribute, Data, DeriveInput, Error, Field, GenericArgument, PathArguments, Type};
 
 /// Makes a struct or enum the family of rows that it is at each lifetime of a request.
 ///
@@ -28,7 +28,7 @@ fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
     };
     let fields = fields(input);
     let described = describe(&fields);
-    let parse_safe = fields.iter().all(|field| !is_trap(field)).then(|| {
+    let parse_safe = (!has_trap(input)).then(|| {
         quote! {
             #[automatically_derived]
             impl ::snapback::ParseSafe for #family {}
@@ -98,13 +98,25 @@ fn describe(fields: &[&Field]) -> String {
 
 /// The name that `#[serde(rename = "…")]` gives to a field.
 fn renamed(field: &Field) -> Option<String> {
-    serde_item(field, "rename")
+    serde_item(&field.attrs, "rename")
 }
 
-fn is_trap(field: &Field) -> bool {
+fn has_trap(input: &DeriveInput) -> bool {
+    match &input.data {
+        Data::Struct(data) => data.fields.iter().any(|field| is_trap(field, false)),
+        // serde takes the attributes of a newtype variant for those of its field.
+        Data::Enum(data) => data.variants.iter().any(|variant| {
+            let borrows = variant.fields.len() == 1 && has_serde_borrow(&variant.attrs);
+            variant.fields.iter().any(|field| is_trap(field, borrows))
+        }),
+        Data::Union(_) => false,
+    }
+}
+
+fn is_trap(field: &Field, borrows: bool) -> bool {
     match &field.ty {
         Type::Reference(reference) => is_named(&reference.elem, "str"),
-        Type::Path(_) if is_named(&field.ty, "Cow") => !has_serde_borrow(field),
+        Type::Path(_) if is_named(&field.ty, "Cow") => !borrows && !has_serde_borrow(&field.attrs),
         Type::Path(_) => option_of_str(&field.ty),
         _ => false,
     }
@@ -141,16 +153,15 @@ fn is_named(ty: &Type, name: &str) -> bool {
     }
 }
 
-fn has_serde_borrow(field: &Field) -> bool {
-    serde_item(field, "borrow").is_some()
+fn has_serde_borrow(attributes: &[Attribute]) -> bool {
+    serde_item(attributes, "borrow").is_some()
 }
 
-/// What `#[serde(name = "…")]` says of a field; empty when it says just `name`.
+/// What `#[serde(name = "…")]` says of a field or variant; empty when it says just `name`.
 /// Attributes that do not parse are serde's to report.
-fn serde_item(field: &Field, name: &str) -> Option<String> {
+fn serde_item(attributes: &[Attribute], name: &str) -> Option<String> {
     let mut found = None;
-    for attribute in field
-        .attrs
+    for attribute in attributes
         .iter()
         .filter(|attribute| attribute.path().is_ident("serde"))
     {

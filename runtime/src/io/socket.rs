@@ -1,5 +1,6 @@
 //! One end of a connection.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -27,7 +28,7 @@ pub(crate) enum Read {
 
 impl Socket {
     /// Takes the next connection that waits at a listener, if any.
-    pub(crate) fn accept(listener: impl AsFd) -> rustix::io::Result<Option<(Socket, Peer)>> {
+    pub(crate) fn accept(listener: impl AsFd) -> io::Result<Option<(Socket, Peer)>> {
         loop {
             match acceptfrom_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((fd, address)) => {
@@ -37,7 +38,7 @@ impl Socket {
                 Err(Errno::AGAIN) => return Ok(None),
                 // The client went away while it waited: the next one, please.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err(errno.into()),
             }
         }
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use snapback_operators::Peer;
 
 use super::Mailbox;
@@ -77,8 +76,8 @@ impl Acceptor {
                 match Socket::accept(&**listener) {
                     Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
                     Ok(None) => break,
-                    Err(errno) => {
-                        self.pause(poller, errno);
+                    Err(error) => {
+                        self.pause(poller, &error);
                         return Ok(());
                     }
                 }
@@ -104,8 +103,7 @@ impl Acceptor {
     }
 
     #[cold]
-    fn pause(&mut self, poller: &Poller, errno: Errno) {
-        let reason = io::Error::from(errno);
+    fn pause(&mut self, poller: &Poller, reason: &io::Error) {
         tracing::error!(
             %reason,
             "cannot accept connections for {PAUSE:?}; if descriptors ran out, raise `ulimit -n`"
