@@ -10,6 +10,9 @@ mod epoch;
 mod error;
 mod http1;
 mod inbox;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod io;
 pub mod options;
 mod outbox;
