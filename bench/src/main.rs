@@ -1,2 +1,36 @@
-//! Servers to measure and the load that measures them.
-fn main() {}
+//! `snapback-bench`: servers to measure and the load that measures them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use snapback_bench::{floor, load};
+
+/// Servers to measure and the load that measures them.
+#[derive(Parser)]
+#[command(name = "snapback-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the workload from the raw epoll server, the floor, until SIGTERM.
+    Floor(floor::FloorArguments),
+    /// Load a server and report its latency; fails when a request did.
+    Load(load::LoadArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Floor(arguments) => floor::main(&arguments),
+        Command::Load(arguments) => load::main(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
