@@ -82,7 +82,9 @@ impl Address {
 /// that follows fails and says so.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
         _ => Ok(()),
     }
 }
@@ -135,11 +137,23 @@ impl FromStr for Target {
                 path: format!("/{path}"),
             });
         }
-        let rest = url.strip_prefix("http://").ok_or_else(|| AddressError::Scheme(url.into()))?;
+        let rest = url
+            .strip_prefix("http://")
+            .ok_or_else(|| AddressError::Scheme(url.into()))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let address = if has_port { host.parse()? } else { format!("{host}:80").parse()? };
-        Ok(Target { address, host: host.into(), path: format!("/{path}") })
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = if has_port {
+            host.parse()?
+        } else {
+            format!("{host}:80").parse()?
+        };
+        Ok(Target {
+            address,
+            host: host.into(),
+            path: format!("/{path}"),
+        })
     }
 }
 
@@ -149,17 +163,36 @@ mod tests {
 
     #[test]
     fn targets_are_read() {
-        let target = |url: &str| url.parse::<Target>().map(|t| (t.address.to_string(), t.host, t.path));
-        let found = |address: &str, host: &str, path: &str| Ok((address.into(), host.into(), path.into()));
+        let target = |url: &str| {
+            url.parse::<Target>()
+                .map(|t| (t.address.to_string(), t.host, t.path))
+        };
+        let found =
+            |address: &str, host: &str, path: &str| Ok((address.into(), host.into(), path.into()));
         assert_eq!(
             target("http://127.0.0.1:8888/my_api"),
             found("127.0.0.1:8888", "127.0.0.1:8888", "/my_api")
         );
-        assert_eq!(target("http://127.0.0.1"), found("127.0.0.1:80", "127.0.0.1", "/"));
-        assert_eq!(target("http://[::1]:80/a?b=c"), found("[::1]:80", "[::1]:80", "/a?b=c"));
-        assert_eq!(target("unix:/run/s:/my_api"), found("unix:/run/s", "localhost", "/my_api"));
-        assert_eq!(target("unix:/run/s"), found("unix:/run/s", "localhost", "/"));
-        assert_eq!(target("ftp://x/"), Err(AddressError::Scheme("ftp://x/".into())));
+        assert_eq!(
+            target("http://127.0.0.1"),
+            found("127.0.0.1:80", "127.0.0.1", "/")
+        );
+        assert_eq!(
+            target("http://[::1]:80/a?b=c"),
+            found("[::1]:80", "[::1]:80", "/a?b=c")
+        );
+        assert_eq!(
+            target("unix:/run/s:/my_api"),
+            found("unix:/run/s", "localhost", "/my_api")
+        );
+        assert_eq!(
+            target("unix:/run/s"),
+            found("unix:/run/s", "localhost", "/")
+        );
+        assert_eq!(
+            target("ftp://x/"),
+            Err(AddressError::Scheme("ftp://x/".into()))
+        );
         assert_eq!(
             target("http://256.0.0.1:1/"),
             Err(AddressError::Unresolved("256.0.0.1:1".into()))

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use crate::address::Address;
-use crate::process::{pin, raise_file_limit};
 use crate::poller::{PollMode, Poller};
+use crate::process::{pin, raise_file_limit};
 use connection::{Connection, Served};
 use hello::Hello;
 
@@ -62,13 +62,11 @@ const LISTENER: u64 = u64::MAX;
 const READ_BYTES: usize = 64 * 1024;
 
 /// The server: bound by [`Floor::bind`], served by [`Floor::run`].
+#[derive(Debug)]
 pub struct Floor {
     listener: OwnedFd,
     address: Address,
-    poller: Poller,
-    /// By file descriptor.
-    connections: Vec<Option<Connection>>,
-    hello: Hello,
+    mode: PollMode,
 }
 
 impl Floor {
@@ -78,9 +76,11 @@ impl Floor {
     /// The address is in use, or may not be bound.
     pub fn bind(address: &Address, mode: PollMode) -> io::Result<Floor> {
         let (listener, address) = address.listen()?;
-        let poller = Poller::new(mode)?;
-        poller.add_listener(&listener, LISTENER)?;
-        Ok(Floor { listener, address, poller, connections: Vec::new(), hello: Hello::new() })
+        Ok(Floor {
+            listener,
+            address,
+            mode,
+        })
     }
 
     /// Where it listens, with the port that was picked.
@@ -88,54 +88,60 @@ impl Floor {
         &self.address
     }
 
-    /// Serves for ever.
+    /// Serves for ever, on the calling thread.
     ///
     /// # Errors
-    /// The poller is broken.
-    pub fn run(mut self) -> io::Result<Infallible> {
+    /// The poller is broken, or the process has no file descriptor left.
+    pub fn run(self) -> io::Result<Infallible> {
+        let mut poller = Poller::new(self.mode)?;
+        poller.add_listener(&self.listener, LISTENER)?;
+        // By file descriptor.
+        let mut connections: Vec<Option<Connection>> = Vec::new();
+        let mut hello = Hello::new();
         let mut input = vec![0; READ_BYTES].into_boxed_slice();
         let mut output = Vec::with_capacity(READ_BYTES);
         loop {
-            let count = self.poller.wait(None)?;
+            let count = poller.wait(None)?;
             if count == 0 {
                 continue;
             }
-            self.hello.refresh_date();
+            hello.refresh_date();
             for index in 0..count {
-                let ready = self.poller.ready(index);
+                let ready = poller.ready(index);
                 if ready.token == LISTENER {
-                    self.accept()?;
+                    accept_all(&self.listener, &poller, &mut connections)?;
                     continue;
                 }
-                let slot = &mut self.connections[ready.token as usize];
+                let slot = &mut connections[ready.token as usize];
                 let Some(connection) = slot else { continue };
-                let served =
-                    connection.serve(ready, &self.poller, &self.hello, &mut input, &mut output);
+                let served = connection.serve(ready, &poller, &hello, &mut input, &mut output);
                 if matches!(served, Ok(Served::Closed) | Err(_)) {
                     *slot = None;
                 }
             }
         }
     }
+}
 
-    /// Takes every connection that waits at the listener.
-    fn accept(&mut self) -> io::Result<()> {
-        loop {
-            let socket = match accept_with(
-                &self.listener,
-                SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC),
-            ) {
-                Ok(socket) => socket,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::CONNABORTED | Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let token = socket.as_raw_fd() as usize;
-            self.poller.add(&socket, token as u64)?;
-            if self.connections.len() <= token {
-                self.connections.resize_with(token + 1, || None);
-            }
-            self.connections[token] = Some(Connection::new(socket));
+/// Takes every connection that waits at the listener.
+fn accept_all(
+    listener: &OwnedFd,
+    poller: &Poller,
+    connections: &mut Vec<Option<Connection>>,
+) -> io::Result<()> {
+    loop {
+        let flags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+        let socket = match accept_with(listener, flags) {
+            Ok(socket) => socket,
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(Errno::CONNABORTED | Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let token = socket.as_raw_fd() as usize;
+        poller.add(&socket, token as u64)?;
+        if connections.len() <= token {
+            connections.resize_with(token + 1, || None);
         }
+        connections[token] = Some(Connection::new(socket));
     }
 }

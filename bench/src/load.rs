@@ -64,5 +64,9 @@ pub fn main(arguments: &LoadArguments) -> Result<ExitCode, Box<dyn std::error::E
         let text = report.hgrm();
         fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(if report.errors.total() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.errors.total() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

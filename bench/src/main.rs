@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{floor, load};
+use snapback_bench::{compare, floor, load};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -19,12 +19,15 @@ enum Command {
     Floor(floor::FloorArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
+    /// Compare servers in pairs measured back to back, beside an A/A pair.
+    Compare(compare::CompareArguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Floor(arguments) => floor::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
+        Command::Compare(arguments) => compare::main(&arguments),
     };
     match outcome {
         Ok(code) => code,

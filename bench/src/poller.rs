@@ -48,7 +48,11 @@ impl Poller {
     /// The process has no file descriptor left.
     pub fn new(mode: PollMode) -> io::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Poller { epoll, mode, events: Vec::with_capacity(EVENTS_PER_WAIT) })
+        Ok(Poller {
+            epoll,
+            mode,
+            events: Vec::with_capacity(EVENTS_PER_WAIT),
+        })
     }
 
     /// Watches a listener: it is ready as long as a connection waits there.
@@ -56,7 +60,12 @@ impl Poller {
     /// # Errors
     /// The kernel refuses another watch.
     pub fn add_listener(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+        Ok(epoll::add(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(token),
+            epoll::EventFlags::IN,
+        )?)
     }
 
     /// Watches a connection for bytes to read, edge-triggered: its reader must go on until a read
@@ -65,7 +74,12 @@ impl Poller {
     /// # Errors
     /// The kernel refuses another watch.
     pub fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), READABLE)?)
+        Ok(epoll::add(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(token),
+            READABLE,
+        )?)
     }
 
     /// Watches a connection for room to write too, or no longer. It is not watched always, since
@@ -74,8 +88,17 @@ impl Poller {
     /// # Errors
     /// The connection is not watched.
     pub fn watch_writable(&self, socket: impl AsFd, token: u64, on: bool) -> io::Result<()> {
-        let flags = if on { READABLE | epoll::EventFlags::OUT } else { READABLE };
-        Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), flags)?)
+        let flags = if on {
+            READABLE | epoll::EventFlags::OUT
+        } else {
+            READABLE
+        };
+        Ok(epoll::modify(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(token),
+            flags,
+        )?)
     }
 
     /// Waits for sockets to become ready, at most `timeout` (for ever without one), in spin mode
@@ -90,7 +113,11 @@ impl Poller {
             PollMode::Blocking => timeout.and_then(|timeout| timeout.try_into().ok()),
         };
         self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+        match epoll::wait(
+            &self.epoll,
+            spare_capacity(&mut self.events),
+            timeout.as_ref(),
+        ) {
             Ok(count) => Ok(count),
             Err(Errno::INTR) => Ok(0),
             Err(error) => Err(error.into()),
@@ -112,5 +139,6 @@ impl Poller {
     }
 }
 
-const READABLE: epoll::EventFlags =
-    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+const READABLE: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ET);

@@ -29,7 +29,11 @@ pub(super) enum Served {
 
 impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Connection {
-        Connection { socket, partial: Vec::new(), unsent: Vec::new() }
+        Connection {
+            socket,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+        }
     }
 
     /// Reads, answers and writes until the socket is empty, which a read of less than `input`
@@ -45,7 +49,11 @@ impl Connection {
     ) -> Result<Served, Errno> {
         if !self.unsent.is_empty() {
             if !ready.writable {
-                return Ok(if ready.closing { Served::Closed } else { Served::Open });
+                return Ok(if ready.closing {
+                    Served::Closed
+                } else {
+                    Served::Open
+                });
             }
             output.clear();
             output.append(&mut self.unsent);

@@ -35,15 +35,17 @@ pub(super) enum Answered {
 struct Row<'a> {
     #[serde(borrow)]
     foo: Cow<'a, str>,
-    #[expect(dead_code, reason = "the workload parses and checks it, its reply has no use for it")]
+    #[expect(
+        dead_code,
+        reason = "the workload parses and checks it, its reply has no use for it"
+    )]
     bar: i64,
 }
 
 /// Headers of a request that are looked at; more than that is answered 400.
 const MAX_HEADERS: usize = 32;
 
-const BEFORE_DATE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: ";
+const BEFORE_DATE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: ";
 const AFTER_DATE: &[u8] = b"\r\nContent-Length: ";
 const BEFORE_LENGTH: &[u8] = b"\r\n\r\n{\"fooLength\":";
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -53,7 +55,10 @@ const MALFORMED: &[u8] =
 
 impl Hello {
     pub(super) fn new() -> Hello {
-        let mut hello = Hello { head: Vec::new(), date_s: i64::MIN };
+        let mut hello = Hello {
+            head: Vec::new(),
+            date_s: i64::MIN,
+        };
         hello.refresh_date();
         hello
     }
@@ -108,7 +113,9 @@ impl Hello {
             Err(_) => return Err(Malformed),
         };
         let body_bytes = content_length(request.headers)?;
-        let Some(body) = input[head_bytes..].get(..body_bytes) else { return Ok(None) };
+        let Some(body) = input[head_bytes..].get(..body_bytes) else {
+            return Ok(None);
+        };
         if request.path == Some(HELLO_PATH) && request.method == Some("POST") {
             self.reply(body, output);
         } else {

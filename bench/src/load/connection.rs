@@ -83,7 +83,9 @@ impl Connection {
     }
 
     fn try_send(&self, bytes: &[u8]) -> Result<usize, Fault> {
-        let Some(socket) = &self.socket else { return Err(Fault::Reset) };
+        let Some(socket) = &self.socket else {
+            return Err(Fault::Reset);
+        };
         match send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => Ok(sent),
             Err(Errno::AGAIN) => Ok(0),
@@ -95,7 +97,9 @@ impl Connection {
     /// socket is empty now).
     #[inline]
     pub(super) fn receive(&mut self, input: &mut [u8]) -> Result<usize, Fault> {
-        let Some(socket) = &self.socket else { return Err(Fault::Reset) };
+        let Some(socket) = &self.socket else {
+            return Err(Fault::Reset);
+        };
         match recv(socket, input, RecvFlags::empty()) {
             Ok((0, _)) => Err(Fault::Eof),
             Ok((count, _)) => Ok(count),
@@ -120,7 +124,9 @@ impl Connection {
             rest = &whole;
         }
         while !rest.is_empty() {
-            let Some(reply) = parser.parse(rest).map_err(|_| Fault::Malformed)? else { break };
+            let Some(reply) = parser.parse(rest).map_err(|_| Fault::Malformed)? else {
+                break;
+            };
             let request = self.in_flight.pop_front().ok_or(Fault::Malformed)?;
             each(reply, &rest[reply.body.clone()], request);
             rest = &rest[reply.body.end..];

@@ -78,7 +78,10 @@ pub fn run_observed(
     for (option, value) in positive {
         // Written so that NaN is refused, too.
         if !(value > 0.0 && value.is_finite()) {
-            return Err(LoadError::Option { option, value: value.to_string() });
+            return Err(LoadError::Option {
+                option,
+                value: value.to_string(),
+            });
         }
     }
     if let Some(core) = options.core {
@@ -87,7 +90,11 @@ pub fn run_observed(
     raise_file_limit();
     let mut generator = Generator::new(options)?;
     generator.run(observe)?;
-    Ok(LoadReport::new(options, generator.record, generator.window_ns))
+    Ok(LoadReport::new(
+        options,
+        generator.record,
+        generator.window_ns,
+    ))
 }
 
 /// Room for what one read takes.
@@ -133,14 +140,26 @@ impl<'a> Generator<'a> {
             let socket = address
                 .connect(options.timeout)
                 .and_then(|socket| poller.add(&socket, index as u64).map(|()| socket))
-                .map_err(|source| LoadError::Connect { index, address: address.clone(), source })?;
+                .map_err(|source| LoadError::Connect {
+                    index,
+                    address: address.clone(),
+                    source,
+                })?;
             connections.push(Connection::new(Some(socket)));
         }
         let request = options.request();
-        let warmup = if options.count.is_some() { Duration::ZERO } else { options.warmup };
-        let schedule = options.rate.map(|rate| Schedule::new(options.arrivals, rate, options.seed));
+        let warmup = if options.count.is_some() {
+            Duration::ZERO
+        } else {
+            options.warmup
+        };
+        let schedule = options
+            .rate
+            .map(|rate| Schedule::new(options.arrivals, rate, options.seed));
         let free = match schedule {
-            Some(_) => (0..options.pipeline).flat_map(|_| 0..options.connections).collect(),
+            Some(_) => (0..options.pipeline)
+                .flat_map(|_| 0..options.connections)
+                .collect(),
             None => VecDeque::new(),
         };
         Ok(Generator {
@@ -224,7 +243,10 @@ impl<'a> Generator<'a> {
         (over && nothing_waits)
             || now_ns >= self.end_ns + self.timeout_ns
             || (self.record.errors.connect > 0
-                && self.connections.iter().all(|connection| connection.socket.is_none()))
+                && self
+                    .connections
+                    .iter()
+                    .all(|connection| connection.socket.is_none()))
     }
 
     fn has_due_before_the_end(&self) -> bool {
@@ -250,7 +272,9 @@ impl<'a> Generator<'a> {
         {
             until_ns = until_ns.min(schedule.peek_ns());
         }
-        Some(Duration::from_millis(until_ns.saturating_sub(now_ns) / 1_000_000))
+        Some(Duration::from_millis(
+            until_ns.saturating_sub(now_ns) / 1_000_000,
+        ))
     }
 
     /// Takes every reply that a connection has, and sends what may follow them.
@@ -270,7 +294,15 @@ impl<'a> Generator<'a> {
             let received = connection.receive(input);
             let now_ns = as_ns(self.start.elapsed());
             let result = received.and_then(|count| {
-                let Self { record, window_open, options, begin_ns, end_ns, parser, .. } = self;
+                let Self {
+                    record,
+                    window_open,
+                    options,
+                    begin_ns,
+                    end_ns,
+                    parser,
+                    ..
+                } = self;
                 connection.replies(&input[..count], parser, |reply, body, request| {
                     if *window_open {
                         record.completed += 1;
@@ -311,7 +343,14 @@ impl<'a> Generator<'a> {
         let room = self.options.pipeline - self.connections[index].in_flight.len();
         let count = self.remaining.min(room as u64) as usize;
         if count > 0 && now_ns < self.end_ns {
-            self.send(index, count, InFlight { due_ns: now_ns, sent_ns: now_ns });
+            self.send(
+                index,
+                count,
+                InFlight {
+                    due_ns: now_ns,
+                    sent_ns: now_ns,
+                },
+            );
         }
     }
 
@@ -332,7 +371,9 @@ impl<'a> Generator<'a> {
             let sent_ns = as_ns(self.start.elapsed());
             if self.window_open {
                 let could_ns = due_ns.max(self.free_since_ns);
-                self.record.lag_ns.saturating_record(sent_ns.saturating_sub(could_ns));
+                self.record
+                    .lag_ns
+                    .saturating_record(sent_ns.saturating_sub(could_ns));
             }
             self.send(index, 1, InFlight { due_ns, sent_ns });
             any = true;

@@ -40,7 +40,9 @@ impl ReplyParser {
     #[inline]
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<&Reply>, MalformedReply> {
         if self.last.is_none() || !input.starts_with(&self.last_bytes) {
-            let Some(reply) = parse(input)? else { return Ok(None) };
+            let Some(reply) = parse(input)? else {
+                return Ok(None);
+            };
             self.last_bytes.clear();
             self.last_bytes.extend_from_slice(&input[..reply.body.end]);
             self.last = Some(reply);
@@ -71,7 +73,11 @@ fn parse(input: &[u8]) -> Result<Option<Reply>, MalformedReply> {
             (_, None) => return Err(MalformedReply),
         };
         let end = begin.checked_add(body_bytes).ok_or(MalformedReply)?;
-        let reply = Reply { status, body: begin..end, closes: framing.closes };
+        let reply = Reply {
+            status,
+            body: begin..end,
+            closes: framing.closes,
+        };
         return Ok((end <= input.len()).then_some(reply));
     }
 }
@@ -83,7 +89,10 @@ struct Framing {
 
 impl Framing {
     fn of(headers: &[httparse::Header<'_>], http10: bool) -> Result<Framing, MalformedReply> {
-        let mut framing = Framing { content_length: None, closes: http10 };
+        let mut framing = Framing {
+            content_length: None,
+            closes: http10,
+        };
         for header in headers {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let text = str::from_utf8(header.value).map_err(|_| MalformedReply)?;
@@ -137,15 +146,27 @@ mod tests {
 
     #[test]
     fn replies_are_found_wherever_they_are_cut() {
-        check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Ok(&[(200, "hi", false)]));
-        check("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Ok(&[(200, "", false)]));
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+            Ok(&[(200, "hi", false)]),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            Ok(&[(200, "", false)]),
+        );
         check("HTTP/1.1 204 No Content\r\n\r\n", Ok(&[(204, "", false)]));
-        check("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", Ok(&[(304, "", false)]));
+        check(
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+            Ok(&[(304, "", false)]),
+        );
         check(
             "HTTP/1.1 503 Busy\r\nConnection: Close\r\nContent-Length: 4\r\n\r\nbusy",
             Ok(&[(503, "busy", true)]),
         );
-        check("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", Ok(&[(200, "x", true)]));
+        check(
+            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            Ok(&[(200, "x", true)]),
+        );
         check(
             "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
             Ok(&[(200, "x", false)]),
@@ -161,15 +182,26 @@ mod tests {
         check(
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\
              HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhoHTTP/1.1 204 No Content\r\n\r\n",
-            Ok(&[(200, "hi", false), (200, "hi", false), (200, "ho", false), (204, "", false)]),
+            Ok(&[
+                (200, "hi", false),
+                (200, "hi", false),
+                (200, "ho", false),
+                (204, "", false),
+            ]),
         );
     }
 
     #[test]
     fn what_has_no_end_is_malformed() {
         check("HTTP/1.1 200 OK\r\n\r\n", Err(MalformedReply));
-        check("HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n", Err(MalformedReply));
-        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Err(MalformedReply));
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n",
+            Err(MalformedReply),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Err(MalformedReply),
+        );
         check("SSH-2.0-x\r\n", Err(MalformedReply));
     }
 }

@@ -81,7 +81,13 @@ impl LoadReport {
     pub(super) fn new(options: &LoadOptions, record: Record, window_ns: u64) -> LoadReport {
         let window_s = window_ns as f64 / 1e9;
         // A window that never opened has no rate, and no division by zero either.
-        let per_window = |value: f64| if window_ns == 0 { 0.0 } else { value / window_s };
+        let per_window = |value: f64| {
+            if window_ns == 0 {
+                0.0
+            } else {
+                value / window_s
+            }
+        };
         LoadReport {
             address: options.target.address.to_string(),
             connections: options.connections,
@@ -108,11 +114,16 @@ impl LoadReport {
     /// Why the load generator, and not the server, may be what was measured.
     pub fn bottleneck(&self) -> Option<String> {
         if self.busy >= BUSY_LIMIT {
-            return Some(format!("the load generator was busy {:.0} % of the time", self.busy * 1e2));
+            return Some(format!(
+                "the load generator was busy {:.0} % of the time",
+                self.busy * 1e2
+            ));
         }
         if self.lag.p99_us >= LAG_LIMIT_US {
             let lag_us = self.lag.p99_us;
-            return Some(format!("the load generator was {lag_us:.0} µs behind its schedule at p99"));
+            return Some(format!(
+                "the load generator was {lag_us:.0} µs behind its schedule at p99"
+            ));
         }
         None
     }
@@ -146,7 +157,12 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LoadReport { connections, pipeline, latency, .. } = self;
+        let LoadReport {
+            connections,
+            pipeline,
+            latency,
+            ..
+        } = self;
         write!(f, "{} · {connections} connections · ", self.address)?;
         match self.rate {
             Some(rate) => writeln!(f, "open loop, {rate}/s {:?}", self.arrivals)?,
@@ -167,7 +183,10 @@ impl fmt::Display for LoadReport {
             write!(f, " · {name} {count}")?;
         }
         if let Some(why) = self.bottleneck() {
-            write!(f, "\nwarning: {why}: what was measured may be its own limit")?;
+            write!(
+                f,
+                "\nwarning: {why}: what was measured may be its own limit"
+            )?;
         }
         Ok(())
     }

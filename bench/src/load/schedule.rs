@@ -25,18 +25,22 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate_per_s` requests each second, the first one interval after the start. Equal seeds
-    /// give equal schedules.
+    /// `rate_per_s` requests each second; constant ones begin at once. Equal seeds give equal
+    /// schedules.
     pub fn new(arrivals: Arrivals, rate_per_s: f64, seed: u64) -> Schedule {
-        let mut schedule = Schedule {
-            arrivals,
-            interval_ns: 1e9 / rate_per_s,
-            taken: 0,
-            next_ns: 0.0,
-            random: SplitMix(seed),
+        let interval_ns = 1e9 / rate_per_s;
+        let mut random = SplitMix(seed);
+        let next_ns = match arrivals {
+            Arrivals::Constant => 0.0,
+            Arrivals::Poisson => random.gap(interval_ns),
         };
-        schedule.advance();
-        schedule
+        Schedule {
+            arrivals,
+            interval_ns,
+            taken: 0,
+            next_ns,
+            random,
+        }
     }
 
     /// When the next request is meant to be sent.
@@ -50,16 +54,12 @@ impl Schedule {
     pub fn take_ns(&mut self) -> u64 {
         let due_ns = self.peek_ns();
         self.taken += 1;
-        self.advance();
-        due_ns
-    }
-
-    fn advance(&mut self) {
         self.next_ns = match self.arrivals {
             // Not a sum, whose rounding errors would add up to a drift.
-            Arrivals::Constant => (self.taken + 1) as f64 * self.interval_ns,
-            Arrivals::Poisson => self.next_ns - self.interval_ns * self.random.unit().ln(),
+            Arrivals::Constant => self.taken as f64 * self.interval_ns,
+            Arrivals::Poisson => self.next_ns + self.random.gap(self.interval_ns),
         };
+        due_ns
     }
 }
 
@@ -68,6 +68,11 @@ impl Schedule {
 struct SplitMix(u64);
 
 impl SplitMix {
+    /// Exponentially distributed, with this mean.
+    fn gap(&mut self, mean: f64) -> f64 {
+        -mean * self.unit().ln()
+    }
+
     /// Uniform in (0, 1].
     fn unit(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -90,9 +95,12 @@ mod tests {
 
     #[test]
     fn constant_arrivals_are_one_interval_apart_and_do_not_drift() {
-        assert_eq!(first(Arrivals::Constant, 1000.0, 3), [1_000_000, 2_000_000, 3_000_000]);
+        assert_eq!(
+            first(Arrivals::Constant, 1000.0, 3),
+            [0, 1_000_000, 2_000_000]
+        );
         // A third of a second has no exact interval; the last of an hour is right all the same.
-        let hour = first(Arrivals::Constant, 3.0, 3 * 3600);
+        let hour = first(Arrivals::Constant, 3.0, 3 * 3600 + 1);
         assert_eq!(hour.last(), Some(&3_600_000_000_000));
     }
 
@@ -101,13 +109,22 @@ mod tests {
         let times = first(Arrivals::Poisson, 1000.0, 100_000);
         let mean_ns = *times.last().expect("100,000 of them") as f64 / times.len() as f64;
         assert!((mean_ns / 1e6 - 1.0).abs() < 0.02, "mean gap {mean_ns} ns");
-        let long = times.windows(2).filter(|pair| pair[1] - pair[0] > 3_000_000).count();
+        let long = times
+            .windows(2)
+            .filter(|pair| pair[1] - pair[0] > 3_000_000)
+            .count();
         // e⁻³ of the gaps are longer than three intervals.
-        assert!((long as f64 / 1e5 / (-3.0_f64).exp() - 1.0).abs() < 0.1, "{long} long gaps");
+        assert!(
+            (long as f64 / 1e5 / (-3.0_f64).exp() - 1.0).abs() < 0.1,
+            "{long} long gaps"
+        );
     }
 
     #[test]
     fn equal_seeds_give_equal_schedules() {
-        assert_eq!(first(Arrivals::Poisson, 50.0, 100), first(Arrivals::Poisson, 50.0, 100));
+        assert_eq!(
+            first(Arrivals::Poisson, 50.0, 100),
+            first(Arrivals::Poisson, 50.0, 100)
+        );
     }
 }
