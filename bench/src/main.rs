@@ -1,12 +1,42 @@
-//! Servers to measure and the load that measures them.
-mod serve;
-use clap::Parser;
+//! `snapback-bench`: servers to measure and the load that measures them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use snapback_bench::{compare, floor, load, serve};
+
+/// Servers to measure and the load that measures them.
 #[derive(Parser)]
-enum Cmd {
-    Serve(serve::ServeArgs),
+#[command(name = "snapback-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
 }
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Cmd::parse() {
-        Cmd::Serve(s) => s.run(),
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a pipeline of ours until SIGTERM.
+    Serve(serve::ServeArguments),
+    /// Serve the workload from the raw epoll server, the floor, until SIGTERM.
+    Floor(floor::FloorArguments),
+    /// Load a server and report its latency; fails when a request did.
+    Load(load::LoadArguments),
+    /// Compare servers in pairs measured back to back, beside an A/A pair.
+    Compare(compare::CompareArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::main(&arguments),
+        Command::Floor(arguments) => floor::main(&arguments),
+        Command::Load(arguments) => load::main(&arguments),
+        Command::Compare(arguments) => compare::main(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The servers of ours that are measured.
 
+use std::error::Error;
+use std::process::ExitCode;
+
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
 
 /// Serves a pipeline until SIGTERM.
 #[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
+pub struct ServeArguments {
     /// Which pipeline.
     what: Service,
     /// Where to listen: `HOST:PORT` (port 0: any) or `unix:/path`.
@@ -63,68 +66,70 @@ struct Id {
     id: String,
 }
 
-impl ServeArgs {
-    /// Serves until SIGTERM or Ctrl-C; prints `listening on …` once it does.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps the query from starting, or ends it.
-    pub(crate) fn run(self) -> Result<(), Box<dyn std::error::Error>> {
-        let session = Session::new();
-        session.drain_on_signals()?;
-        let (host, port) = match self.listen.strip_prefix("unix:") {
-            Some(_) => (self.listen.as_str(), 0),
-            None => {
-                let (host, port) = self.listen.rsplit_once(':').ok_or_else(|| {
-                    format!("--listen {:?} is not HOST:PORT or unix:/path", self.listen)
-                })?;
-                (
-                    host,
-                    port.parse()
-                        .map_err(|error| format!("port {port:?}: {error}"))?,
+/// Serves until SIGTERM or Ctrl-C; prints `listening on …` once it does.
+///
+/// # Errors
+///
+/// Whatever keeps the query from starting, or ends it.
+pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
+    let session = Session::new();
+    session.drain_on_signals()?;
+    let (host, port) = match arguments.listen.strip_prefix("unix:") {
+        Some(_) => (arguments.listen.as_str(), 0),
+        None => {
+            let (host, port) = arguments.listen.rsplit_once(':').ok_or_else(|| {
+                format!(
+                    "--listen {:?} is not HOST:PORT or unix:/path",
+                    arguments.listen
                 )
-            }
-        };
-        let mut reader = session
-            .read_stream()
-            .continuous_server()
-            .address(host, port, "my_api")
-            .option("numPartitions", self.partitions)
-            .option("pinning", &self.cores)
-            .option("pollMode", &self.poll_mode);
-        for option in &self.options {
-            let (key, value) = option
-                .split_once('=')
-                .ok_or_else(|| format!("--option {option:?} is not key=value"))?;
-            reader = reader.option(key, value);
+            })?;
+            (
+                host,
+                port.parse()
+                    .map_err(|error| format!("port {port:?}: {error}"))?,
+            )
         }
-        let requests = reader.load()?;
-        let mut writer = match self.what {
-            Service::Hello => requests
-                .parse_request::<Hello>()
-                .map(|row| FooLength {
-                    foo_length: row.foo.chars().count(),
-                })
-                .make_reply()
-                .write_stream(),
-            Service::Id => requests
-                .map(|request| Id {
-                    id: request.id().to_string(),
-                })
-                .make_reply()
-                .write_stream(),
-        };
-        if self.checkpoint != "none" {
-            writer = writer.option("checkpointLocation", &self.checkpoint);
-        }
-        let query = writer
-            .trigger(Continuous::millis(self.trigger_ms))
-            .start()?;
-        let service = &query.service_info()[0];
-        match service.port {
-            Some(port) => println!("listening on {}:{port}", service.host),
-            None => println!("listening on {}", service.host),
-        }
-        Ok(query.await_termination()?)
+    };
+    let mut reader = session
+        .read_stream()
+        .continuous_server()
+        .address(host, port, "my_api")
+        .option("numPartitions", arguments.partitions)
+        .option("pinning", &arguments.cores)
+        .option("pollMode", &arguments.poll_mode);
+    for option in &arguments.options {
+        let (key, value) = option
+            .split_once('=')
+            .ok_or_else(|| format!("--option {option:?} is not key=value"))?;
+        reader = reader.option(key, value);
     }
+    let requests = reader.load()?;
+    let mut writer = match arguments.what {
+        Service::Hello => requests
+            .parse_request::<Hello>()
+            .map(|row| FooLength {
+                foo_length: row.foo.chars().count(),
+            })
+            .make_reply()
+            .write_stream(),
+        Service::Id => requests
+            .map(|request| Id {
+                id: request.id().to_string(),
+            })
+            .make_reply()
+            .write_stream(),
+    };
+    if arguments.checkpoint != "none" {
+        writer = writer.option("checkpointLocation", &arguments.checkpoint);
+    }
+    let query = writer
+        .trigger(Continuous::millis(arguments.trigger_ms))
+        .start()?;
+    let service = &query.service_info()[0];
+    match service.port {
+        Some(port) => println!("listening on {}:{port}", service.host),
+        None => println!("listening on {}", service.host),
+    }
+    query.await_termination()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,56 @@
+//! The loads that servers are compared under.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::address::Target;
+use crate::load::{Arrivals, LoadOptions};
+
+/// A load that servers are compared under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Scenario {
+    /// One connection, closed loop: the latency of a client that is alone.
+    Single,
+    /// 64 connections, closed loop: the throughput.
+    C64,
+    /// 16 connections with 16 requests in flight each, closed loop.
+    Pipeline16,
+    /// 32 connections, open loop, Poisson arrivals at `--rate`.
+    Open,
+}
+
+impl Scenario {
+    /// The load of this scenario; how long and on which core is the caller's to say.
+    pub fn load(self, target: Target, rate_per_s: f64) -> LoadOptions {
+        let options = LoadOptions::new(target);
+        match self {
+            Scenario::Single => options,
+            Scenario::C64 => LoadOptions {
+                connections: 64,
+                ..options
+            },
+            Scenario::Pipeline16 => LoadOptions {
+                connections: 16,
+                pipeline: 16,
+                ..options
+            },
+            Scenario::Open => LoadOptions {
+                connections: 32,
+                rate: Some(rate_per_s),
+                arrivals: Arrivals::Poisson,
+                ..options
+            },
+        }
+    }
+
+    /// One line for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Scenario::Single => "single: 1 connection, closed loop",
+            Scenario::C64 => "c64: 64 connections, closed loop",
+            Scenario::Pipeline16 => "pipeline16: 16 connections, 16 requests in flight each",
+            Scenario::Open => "open: 32 connections, open loop, Poisson arrivals",
+        }
+    }
+}

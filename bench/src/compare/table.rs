@@ -1,0 +1,206 @@
+//! Medians and ratios of a comparison, as Markdown.
+
+use std::fmt::{self, Write};
+
+use super::{Comparison, Measurement, Pair, Scenario};
+
+/// The middle of some values and how far they spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Half of the values are below.
+    pub median: f64,
+    /// A quarter of them is below.
+    pub first_quartile: f64,
+    /// A quarter of them is above.
+    pub third_quartile: f64,
+}
+
+impl Spread {
+    /// Of the values, between which quartiles are interpolated. NaN when there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Spread {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let Some(last) = sorted.len().checked_sub(1) else {
+                return f64::NAN;
+            };
+            let place = part * last as f64;
+            let (below, above) = (
+                sorted[place.floor() as usize],
+                sorted[place.ceil() as usize],
+            );
+            below + (above - below) * place.fract()
+        };
+        Spread {
+            median: at(0.5),
+            first_quartile: at(0.25),
+            third_quartile: at(0.75),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.3} ({:.3}–{:.3})",
+            self.median, self.first_quartile, self.third_quartile
+        )
+    }
+}
+
+/// A figure of a measurement, and how it is written.
+type Figure = (&'static str, fn(&Measurement) -> f64, usize);
+
+const FIGURES: [Figure; 6] = [
+    ("p50 µs", |m| m.p50_us, 1),
+    ("p99 µs", |m| m.p99_us, 1),
+    ("req/s", |m| m.throughput_per_s, 0),
+    ("CPU µs/req", |m| m.cpu_us_per_request, 2),
+    ("server busy", |m| m.server_busy, 2),
+    ("load busy", |m| m.load_busy, 2),
+];
+
+/// The figures of which ratios are shown: their places in [`FIGURES`].
+const RATIOS: [usize; 4] = [0, 1, 2, 3];
+
+/// One table for each scenario: medians of each server, and the median and the quartiles of its
+/// ratios to the base, pair by pair.
+pub fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for pair in &comparison.pairs {
+        if !scenarios.contains(&pair.scenario) {
+            scenarios.push(pair.scenario);
+        }
+    }
+    for scenario in scenarios {
+        let pairs: Vec<_> = comparison
+            .pairs
+            .iter()
+            .filter(|pair| pair.scenario == scenario)
+            .collect();
+        table(&mut text, &comparison.base, scenario, &pairs);
+    }
+    text
+}
+
+fn table(text: &mut String, base: &str, scenario: Scenario, pairs: &[&Pair]) {
+    let rounds = pairs.iter().map(|pair| pair.round + 1).max().unwrap_or(0);
+    let _ = writeln!(text, "\n### {}, {rounds} rounds\n", scenario.title());
+    let mut header = String::from("| server |");
+    for (name, _, _) in FIGURES {
+        let _ = write!(header, " {name} |");
+    }
+    for place in RATIOS {
+        let (name, _, _) = FIGURES[place];
+        let name = name.split(' ').next().unwrap_or(name);
+        let _ = write!(header, " {name} × {base} |");
+    }
+    let columns = header.matches('|').count() - 1;
+    let _ = writeln!(text, "{header}\n|{}", "---|".repeat(columns));
+
+    let all_base = pairs.iter().map(|pair| &pair.base);
+    let _ = writeln!(
+        text,
+        "| {base} |{}{}",
+        medians(all_base),
+        " 1 |".repeat(RATIOS.len())
+    );
+    let mut servers: Vec<&str> = Vec::new();
+    for pair in pairs {
+        if !servers.contains(&pair.server.as_str()) {
+            servers.push(&pair.server);
+        }
+    }
+    for server in servers {
+        let of_server = || pairs.iter().filter(|pair| pair.server == server);
+        let name = if server == base {
+            format!("{base} again (A/A)")
+        } else {
+            server.into()
+        };
+        let _ = write!(
+            text,
+            "| {name} |{}",
+            medians(of_server().map(|pair| &pair.other))
+        );
+        for place in RATIOS {
+            let (_, figure, _) = FIGURES[place];
+            let ratios = of_server().map(|pair| figure(&pair.other) / figure(&pair.base));
+            let _ = write!(text, " {} |", Spread::of(ratios));
+        }
+        text.push('\n');
+    }
+}
+
+fn medians<'a>(measurements: impl Iterator<Item = &'a Measurement> + Clone) -> String {
+    let mut cells = String::new();
+    for (_, figure, digits) in FIGURES {
+        let median = Spread::of(measurements.clone().map(figure)).median;
+        let _ = write!(cells, " {median:.digits$} |");
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measurement(p50_us: f64) -> Measurement {
+        Measurement {
+            p50_us,
+            p99_us: 10.0,
+            p99_9_us: 20.0,
+            throughput_per_s: 1e6 / p50_us,
+            cpu_us_per_request: 4.0,
+            server_busy: 0.5,
+            load_busy: 0.25,
+            errors: 0,
+        }
+    }
+
+    #[test]
+    fn quartiles_are_interpolated() {
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
+        assert_eq!(
+            spread,
+            Spread {
+                median: 2.5,
+                first_quartile: 1.75,
+                third_quartile: 3.25
+            }
+        );
+        assert_eq!(Spread::of([7.0]).to_string(), "7.000 (7.000–7.000)");
+        assert!(Spread::of([]).median.is_nan());
+    }
+
+    #[test]
+    fn ratios_are_those_within_pairs_not_those_of_medians() {
+        // The machine slows down tenfold from round to round; the ratio stays two.
+        let pair = |round: u32, speed: f64| Pair {
+            scenario: Scenario::Single,
+            server: "ours".into(),
+            round,
+            base: measurement(speed),
+            other: measurement(2.0 * speed),
+        };
+        let comparison = Comparison {
+            machine: Default::default(),
+            command: Vec::new(),
+            base: "floor".into(),
+            pairs: vec![pair(0, 1.0), pair(1, 10.0), pair(2, 100.0)],
+        };
+        let table = markdown(&comparison);
+        let row = table
+            .lines()
+            .find(|line| line.starts_with("| ours |"))
+            .expect("a row of ours");
+        assert!(
+            row.starts_with("| ours | 20.0 | 10.0 | 50000 | 4.00 |"),
+            "{row}"
+        );
+        assert!(row.contains("| 2.000 (2.000–2.000) |"), "{row}");
+        assert!(row.contains("| 0.500 (0.500–0.500) |"), "{row}");
+    }
+}

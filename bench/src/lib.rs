@@ -1,0 +1,26 @@
+//! The servers to measure, the load that measures them, and the comparison of the two.
+//!
+//! - [`floor`]: the hand-written server that nothing can be much faster than.
+//! - [`load`]: the load generator, closed loop and open loop.
+//! - [`compare`]: servers against each other, in pairs measured back to back.
+//!
+//! Everything here speaks one workload, `hello`: `POST /my_api` with
+//! `{"foo":"hello world","bar":42}` is answered with `{"fooLength":11}`.
+
+pub mod address;
+pub mod compare;
+
+pub mod floor;
+pub mod load;
+pub mod poller;
+pub mod process;
+
+/// The body that a client of the workload `hello` sends.
+pub const HELLO_BODY: &str = r#"{"foo":"hello world","bar":42}"#;
+
+/// The body that a server of the workload `hello` answers [`HELLO_BODY`] with.
+pub const HELLO_REPLY: &str = r#"{"fooLength":11}"#;
+
+/// Where a server of the workload `hello` listens for requests.
+pub const HELLO_PATH: &str = "/my_api";
+pub mod serve;

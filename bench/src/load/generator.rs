@@ -1,0 +1,479 @@
+//! The loop of the load generator.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Fault, InFlight};
+use super::options::LoadOptions;
+use super::record::Record;
+use super::reply::ReplyParser;
+use super::report::LoadReport;
+use super::schedule::Schedule;
+use crate::address::Address;
+use crate::poller::{PollMode, Poller, Ready};
+use crate::process::{PinError, pin, raise_file_limit};
+
+/// Why a run did not take place. What goes wrong in a run is counted in its report.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Nobody listens, or not for so many.
+    #[error("cannot open connection {index} to {address}: {source}")]
+    Connect {
+        /// Which of the connections it was, from 0.
+        index: usize,
+        /// Where it was to go.
+        address: Address,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An option is out of its range.
+    #[error("{option} = {value}: must be more than 0")]
+    Option {
+        /// Its name on the command line.
+        option: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// The core is not there.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// epoll failed.
+    #[error("cannot poll: {0}")]
+    Poll(#[from] io::Error),
+}
+
+/// An end of the window in which a run measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The warm-up is over.
+    Begin,
+    /// The duration is over, or the last request was answered.
+    End,
+}
+
+/// Runs a load to its end: the warm-up, the duration, and at most [`LoadOptions::timeout`] for the
+/// replies that are still to come.
+///
+/// # Errors
+/// The run could not begin; what went wrong later is in the report.
+pub fn run(options: &LoadOptions) -> Result<LoadReport, LoadError> {
+    run_observed(options, |_| {})
+}
+
+/// Like [`run`], and calls `observe` at both edges of the window, for example to read the CPU time
+/// of the server. The time that it takes is not part of the window.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_observed(
+    options: &LoadOptions,
+    observe: impl FnMut(Edge),
+) -> Result<LoadReport, LoadError> {
+    let positive = [
+        ("connections", options.connections as f64),
+        ("pipeline", options.pipeline as f64),
+        ("rate", options.rate.unwrap_or(1.0)),
+    ];
+    for (option, value) in positive {
+        // Written so that NaN is refused, too.
+        if !(value > 0.0 && value.is_finite()) {
+            return Err(LoadError::Option {
+                option,
+                value: value.to_string(),
+            });
+        }
+    }
+    if let Some(core) = options.core {
+        pin(core)?;
+    }
+    raise_file_limit();
+    let mut generator = Generator::new(options)?;
+    generator.run(observe)?;
+    Ok(LoadReport::new(
+        options,
+        generator.record,
+        generator.window_ns,
+    ))
+}
+
+/// Room for what one read takes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// How often replies that take too long are looked for.
+const SCAN_INTERVAL_NS: u64 = 10_000_000;
+
+struct Generator<'a> {
+    options: &'a LoadOptions,
+    start: Instant,
+    begin_ns: u64,
+    end_ns: u64,
+    timeout_ns: u64,
+    poller: Poller,
+    connections: Vec<Connection>,
+    /// `pipeline` requests one after the other, so that any number of them is one slice.
+    requests: Vec<u8>,
+    request_bytes: usize,
+    parser: ReplyParser,
+    /// When requests are due; a closed loop has none.
+    schedule: Option<Schedule>,
+    /// Connections of an open loop with room for one more request, once for each, in the order in
+    /// which they became free, so that all are used alike.
+    free: VecDeque<usize>,
+    /// Since when `free` is not empty: from there on, being late is our own fault.
+    free_since_ns: u64,
+    /// Requests that may still be sent.
+    remaining: u64,
+    outstanding: usize,
+    next_scan_ns: u64,
+    window_open: bool,
+    window_ns: u64,
+    record: Record,
+}
+
+impl<'a> Generator<'a> {
+    fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
+        let poller = Poller::new(options.poll_mode)?;
+        let address = &options.target.address;
+        let mut connections = Vec::with_capacity(options.connections);
+        for index in 0..options.connections {
+            let socket = address
+                .connect(options.timeout)
+                .and_then(|socket| poller.add(&socket, index as u64).map(|()| socket))
+                .map_err(|source| LoadError::Connect {
+                    index,
+                    address: address.clone(),
+                    source,
+                })?;
+            connections.push(Connection::new(Some(socket)));
+        }
+        let request = options.request();
+        let warmup = if options.count.is_some() {
+            Duration::ZERO
+        } else {
+            options.warmup
+        };
+        let schedule = options
+            .rate
+            .map(|rate| Schedule::new(options.arrivals, rate, options.seed));
+        let free = match schedule {
+            Some(_) => (0..options.pipeline)
+                .flat_map(|_| 0..options.connections)
+                .collect(),
+            None => VecDeque::new(),
+        };
+        Ok(Generator {
+            options,
+            start: Instant::now(),
+            begin_ns: as_ns(warmup),
+            end_ns: as_ns(warmup + options.duration),
+            timeout_ns: as_ns(options.timeout),
+            poller,
+            connections,
+            requests: request.repeat(options.pipeline),
+            request_bytes: request.len(),
+            parser: ReplyParser::default(),
+            schedule,
+            free,
+            free_since_ns: 0,
+            remaining: options.count.unwrap_or(u64::MAX),
+            outstanding: 0,
+            next_scan_ns: SCAN_INTERVAL_NS,
+            window_open: false,
+            window_ns: 0,
+            record: Record::new(),
+        })
+    }
+
+    fn run(&mut self, mut observe: impl FnMut(Edge)) -> io::Result<()> {
+        let mut input = vec![0; READ_BYTES];
+        self.start = Instant::now();
+        let mut now_ns = 0;
+        let mut began_ns = None;
+        if self.schedule.is_none() {
+            for index in 0..self.connections.len() {
+                self.fill(index, 0);
+            }
+        }
+        loop {
+            if began_ns.is_none() && now_ns >= self.begin_ns {
+                observe(Edge::Begin);
+                now_ns = self.now_ns();
+                began_ns = Some(now_ns);
+                self.window_open = true;
+            }
+            let finished = self.is_finished(now_ns);
+            if self.window_open && (finished || now_ns >= self.end_ns) {
+                self.window_open = false;
+                self.window_ns = now_ns - began_ns.unwrap_or(now_ns);
+                observe(Edge::End);
+            }
+            if finished {
+                break;
+            }
+            let idle_since_ns = now_ns;
+            let count = self.poller.wait(self.wait_at_most(now_ns))?;
+            now_ns = self.now_ns();
+            if self.window_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
+                self.record.idle_ns += now_ns - idle_since_ns;
+            }
+            for index in 0..count {
+                self.serve(self.poller.ready(index), &mut input);
+            }
+            let sent = self.send_due(now_ns);
+            if now_ns >= self.next_scan_ns {
+                self.scan(now_ns);
+            }
+            if count > 0 || sent {
+                now_ns = self.now_ns();
+            }
+        }
+        self.count_unsent();
+        Ok(())
+    }
+
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        as_ns(self.start.elapsed())
+    }
+
+    fn is_finished(&self, now_ns: u64) -> bool {
+        let over = now_ns >= self.end_ns || self.remaining == 0;
+        let nothing_waits = self.outstanding == 0 && !self.has_due_before_the_end();
+        (over && nothing_waits)
+            || now_ns >= self.end_ns + self.timeout_ns
+            || (self.record.errors.connect > 0
+                && self
+                    .connections
+                    .iter()
+                    .all(|connection| connection.socket.is_none()))
+    }
+
+    fn has_due_before_the_end(&self) -> bool {
+        let due_ns = self.schedule.as_ref().map(Schedule::peek_ns);
+        self.remaining > 0 && due_ns.is_some_and(|due_ns| due_ns < self.end_ns)
+    }
+
+    /// How long a blocking wait may take. The kernel's wait counts in ms, so the last one before a
+    /// request is due is spent asking.
+    fn wait_at_most(&self, now_ns: u64) -> Option<Duration> {
+        if self.options.poll_mode == PollMode::Spin {
+            return None;
+        }
+        let mut until_ns = self.next_scan_ns;
+        for edge_ns in [self.begin_ns, self.end_ns] {
+            if edge_ns > now_ns {
+                until_ns = until_ns.min(edge_ns);
+            }
+        }
+        if let Some(schedule) = &self.schedule
+            && !self.free.is_empty()
+            && self.has_due_before_the_end()
+        {
+            until_ns = until_ns.min(schedule.peek_ns());
+        }
+        Some(Duration::from_millis(
+            until_ns.saturating_sub(now_ns) / 1_000_000,
+        ))
+    }
+
+    /// Takes every reply that a connection has, and sends what may follow them.
+    #[inline]
+    fn serve(&mut self, ready: Ready, input: &mut [u8]) {
+        let index = ready.token as usize;
+        if ready.writable && self.connections[index].has_unsent() {
+            let flushed = self.connections[index].flush();
+            self.after_send(index, flushed, true);
+        }
+        loop {
+            let connection = &mut self.connections[index];
+            if connection.socket.is_none() {
+                return;
+            }
+            let before = connection.in_flight.len();
+            let received = connection.receive(input);
+            let now_ns = as_ns(self.start.elapsed());
+            let result = received.and_then(|count| {
+                let Self {
+                    record,
+                    window_open,
+                    options,
+                    begin_ns,
+                    end_ns,
+                    parser,
+                    ..
+                } = self;
+                connection.replies(&input[..count], parser, |reply, body, request| {
+                    if *window_open {
+                        record.completed += 1;
+                    }
+                    if (*begin_ns..*end_ns).contains(&request.due_ns) {
+                        let latency_ns = now_ns.saturating_sub(request.due_ns);
+                        record.latency_ns.saturating_record(latency_ns);
+                    }
+                    match reply.status {
+                        400..500 => record.errors.status_4xx += 1,
+                        500.. => record.errors.status_5xx += 1,
+                        _ if options.expect_body.as_ref().is_some_and(|b| **b != *body) => {
+                            record.errors.wrong_body += 1;
+                        }
+                        _ => {}
+                    }
+                })?;
+                Ok(count)
+            });
+            let replies = before - connection.in_flight.len();
+            self.outstanding -= replies;
+            self.release(index, replies, now_ns);
+            match result {
+                Err(fault) => return self.replace(index, fault, now_ns),
+                Ok(_) if self.schedule.is_none() && replies > 0 => self.fill(index, now_ns),
+                Ok(_) => {}
+            }
+            // Less than there was room for: the socket is empty, unless its end is yet to be read.
+            if matches!(result, Ok(count) if count < input.len() && !(ready.closing && count > 0)) {
+                return;
+            }
+        }
+    }
+
+    /// Closed loop: sends as many requests as the connection may have in flight.
+    #[inline]
+    fn fill(&mut self, index: usize, now_ns: u64) {
+        let room = self.options.pipeline - self.connections[index].in_flight.len();
+        let count = self.remaining.min(room as u64) as usize;
+        if count > 0 && now_ns < self.end_ns {
+            self.send(
+                index,
+                count,
+                InFlight {
+                    due_ns: now_ns,
+                    sent_ns: now_ns,
+                },
+            );
+        }
+    }
+
+    /// Open loop: sends what is due, as long as a connection is free. Gives whether there was
+    /// anything.
+    #[inline]
+    fn send_due(&mut self, now_ns: u64) -> bool {
+        let mut any = false;
+        while self.has_due_before_the_end()
+            && let Some(schedule) = &mut self.schedule
+            && schedule.peek_ns() <= now_ns
+            && let Some(index) = self.free.pop_front()
+        {
+            if self.connections[index].socket.is_none() {
+                continue;
+            }
+            let due_ns = schedule.take_ns();
+            let sent_ns = as_ns(self.start.elapsed());
+            if self.window_open {
+                let could_ns = due_ns.max(self.free_since_ns);
+                self.record
+                    .lag_ns
+                    .saturating_record(sent_ns.saturating_sub(could_ns));
+            }
+            self.send(index, 1, InFlight { due_ns, sent_ns });
+            any = true;
+        }
+        any
+    }
+
+    #[inline]
+    fn send(&mut self, index: usize, count: usize, request: InFlight) {
+        let connection = &mut self.connections[index];
+        for _ in 0..count {
+            connection.in_flight.push_back(request);
+        }
+        self.outstanding += count;
+        self.remaining -= count as u64;
+        let had_unsent = connection.has_unsent();
+        let sent = connection.send(&self.requests[..count * self.request_bytes]);
+        self.after_send(index, sent, had_unsent);
+    }
+
+    /// Watches for room while some of a request waits. A failure to send is seen by the next read,
+    /// which takes the replies that came before it.
+    #[inline]
+    fn after_send(&mut self, index: usize, sent: Result<bool, Fault>, watched: bool) {
+        let Ok(all) = sent else { return };
+        if all != watched {
+            return;
+        }
+        if let Some(socket) = &self.connections[index].socket {
+            // A watch that cannot be changed shows as a time-out.
+            let _ = self.poller.watch_writable(socket, index as u64, !all);
+        }
+    }
+
+    /// Open loop: the connection has room for so many more requests.
+    #[inline]
+    fn release(&mut self, index: usize, count: usize, now_ns: u64) {
+        if self.schedule.is_none() {
+            return;
+        }
+        if self.free.is_empty() && count > 0 {
+            self.free_since_ns = now_ns;
+        }
+        self.free.extend(std::iter::repeat_n(index, count));
+    }
+
+    /// Opens a connection anew; what was in flight on the old one is lost.
+    #[cold]
+    fn replace(&mut self, index: usize, fault: Fault, now_ns: u64) {
+        let lost = self.connections[index].in_flight.len();
+        self.record.errors.lost(fault, lost as u64);
+        self.outstanding -= lost;
+        self.release(index, lost, now_ns);
+        // The old socket goes first, and its watch with it.
+        self.connections[index] = Connection::new(None);
+        if now_ns >= self.end_ns && !self.has_due_before_the_end() {
+            return;
+        }
+        let socket = self.options.target.address.connect(self.options.timeout);
+        match socket.and_then(|socket| self.poller.add(&socket, index as u64).map(|()| socket)) {
+            Ok(socket) => {
+                self.connections[index].socket = Some(socket);
+                if self.schedule.is_none() {
+                    self.fill(index, now_ns);
+                }
+            }
+            Err(_) => self.record.errors.connect += 1,
+        }
+    }
+
+    /// Gives up connections whose oldest request has waited too long.
+    #[cold]
+    fn scan(&mut self, now_ns: u64) {
+        self.next_scan_ns = now_ns + SCAN_INTERVAL_NS;
+        for index in 0..self.connections.len() {
+            let oldest = self.connections[index].in_flight.front();
+            if oldest.is_some_and(|oldest| now_ns.saturating_sub(oldest.sent_ns) > self.timeout_ns)
+            {
+                self.replace(index, Fault::Timeout, now_ns);
+            }
+        }
+    }
+
+    /// What the run owes at its end: requests without a reply, and those never sent.
+    fn count_unsent(&mut self) {
+        self.record.errors.timeout += self.outstanding as u64;
+        if self.options.count.is_some() {
+            self.record.errors.unsent += self.remaining;
+            return;
+        }
+        while self.has_due_before_the_end()
+            && let Some(schedule) = &mut self.schedule
+        {
+            schedule.take_ns();
+            self.record.errors.unsent += 1;
+        }
+    }
+}
+
+#[inline]
+fn as_ns(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}

@@ -1,0 +1,207 @@
+//! Replies, from bytes to what the load generator needs of them: where each ends, whether it is
+//! the expected one.
+
+use std::ops::Range;
+
+/// Where a reply lies in a buffer that begins with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 100 to 999. Interim replies (1xx) are skipped, never given.
+    pub status: u16,
+    /// Where its body lies.
+    pub body: Range<usize>,
+    /// Whether the server will close the connection after it.
+    pub closes: bool,
+}
+
+/// Bytes that are no HTTP/1 reply, or one whose end cannot be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server sent what is no HTTP/1 reply with a Content-Length")]
+pub struct MalformedReply;
+
+/// Headers of a reply; more than that is malformed.
+const MAX_HEADERS: usize = 64;
+
+/// Finds replies, one after the other. A reply that is byte by byte the one before is not parsed
+/// again: equal bytes mean equal things, and most benches get the same reply for a second, until
+/// its date changes.
+#[derive(Debug, Default)]
+pub struct ReplyParser {
+    last_bytes: Vec<u8>,
+    last: Option<Reply>,
+}
+
+impl ReplyParser {
+    /// The reply that `input` begins with, or nothing when its end has not arrived. It takes
+    /// [`Reply::body`]`.end` bytes.
+    ///
+    /// # Errors
+    /// What is there is no reply, or one without a `Content-Length` whose status has a body.
+    #[inline]
+    pub fn parse(&mut self, input: &[u8]) -> Result<Option<&Reply>, MalformedReply> {
+        if self.last.is_none() || !input.starts_with(&self.last_bytes) {
+            let Some(reply) = parse(input)? else {
+                return Ok(None);
+            };
+            self.last_bytes.clear();
+            self.last_bytes.extend_from_slice(&input[..reply.body.end]);
+            self.last = Some(reply);
+        }
+        Ok(self.last.as_ref())
+    }
+}
+
+fn parse(input: &[u8]) -> Result<Option<Reply>, MalformedReply> {
+    let mut begin = 0;
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Response::new(&mut headers);
+        let length = match head.parse(&input[begin..]) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(MalformedReply),
+        };
+        begin += length;
+        let status = head.code.ok_or(MalformedReply)?;
+        if status < 200 {
+            continue;
+        }
+        let framing = Framing::of(head.headers, head.version == Some(0))?;
+        let body_bytes = match (status, framing.content_length) {
+            (204 | 304, _) => 0,
+            (_, Some(length)) => length,
+            (_, None) => return Err(MalformedReply),
+        };
+        let end = begin.checked_add(body_bytes).ok_or(MalformedReply)?;
+        let reply = Reply {
+            status,
+            body: begin..end,
+            closes: framing.closes,
+        };
+        return Ok((end <= input.len()).then_some(reply));
+    }
+}
+
+struct Framing {
+    content_length: Option<usize>,
+    closes: bool,
+}
+
+impl Framing {
+    fn of(headers: &[httparse::Header<'_>], http10: bool) -> Result<Framing, MalformedReply> {
+        let mut framing = Framing {
+            content_length: None,
+            closes: http10,
+        };
+        for header in headers {
+            if header.name.eq_ignore_ascii_case("content-length") {
+                let text = str::from_utf8(header.value).map_err(|_| MalformedReply)?;
+                framing.content_length = Some(text.trim().parse().map_err(|_| MalformedReply)?);
+            } else if header.name.eq_ignore_ascii_case("connection") {
+                framing.closes = header.value.eq_ignore_ascii_case(b"close")
+                    || (http10 && !header.value.eq_ignore_ascii_case(b"keep-alive"));
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                return Err(MalformedReply);
+            }
+        }
+        Ok(framing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `input` as it arrives, cut at every byte, and gives the replies, which must be the
+    /// same for every cut.
+    fn check(input: &str, expect: Result<&[(u16, &str, bool)], MalformedReply>) {
+        let bytes = input.as_bytes();
+        let whole = all(&[bytes]);
+        let expect = expect.map(|replies| {
+            let owned = |&(status, body, closes): &(u16, &str, bool)| (status, body.into(), closes);
+            replies.iter().map(owned).collect::<Vec<_>>()
+        });
+        assert_eq!(whole, expect, "{input:?}");
+        for cut in 0..=bytes.len() {
+            let (head, tail) = bytes.split_at(cut);
+            assert_eq!(all(&[head, tail]), expect, "{input:?} cut at {cut}");
+        }
+    }
+
+    fn all(parts: &[&[u8]]) -> Result<Vec<(u16, String, bool)>, MalformedReply> {
+        let mut parser = ReplyParser::default();
+        let mut buffer = Vec::new();
+        let mut found = Vec::new();
+        for part in parts {
+            buffer.extend_from_slice(part);
+            while let Some(reply) = parser.parse(&buffer)? {
+                let body = String::from_utf8_lossy(&buffer[reply.body.clone()]).into_owned();
+                let end = reply.body.end;
+                found.push((reply.status, body, reply.closes));
+                buffer.drain(..end);
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn replies_are_found_wherever_they_are_cut() {
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+            Ok(&[(200, "hi", false)]),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            Ok(&[(200, "", false)]),
+        );
+        check("HTTP/1.1 204 No Content\r\n\r\n", Ok(&[(204, "", false)]));
+        check(
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+            Ok(&[(304, "", false)]),
+        );
+        check(
+            "HTTP/1.1 503 Busy\r\nConnection: Close\r\nContent-Length: 4\r\n\r\nbusy",
+            Ok(&[(503, "busy", true)]),
+        );
+        check(
+            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            Ok(&[(200, "x", true)]),
+        );
+        check(
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+            Ok(&[(200, "x", false)]),
+        );
+        check(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            Ok(&[(200, "x", false)]),
+        );
+    }
+
+    #[test]
+    fn pipelined_replies_are_told_apart() {
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\
+             HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhoHTTP/1.1 204 No Content\r\n\r\n",
+            Ok(&[
+                (200, "hi", false),
+                (200, "hi", false),
+                (200, "ho", false),
+                (204, "", false),
+            ]),
+        );
+    }
+
+    #[test]
+    fn what_has_no_end_is_malformed() {
+        check("HTTP/1.1 200 OK\r\n\r\n", Err(MalformedReply));
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n",
+            Err(MalformedReply),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Err(MalformedReply),
+        );
+        check("SSH-2.0-x\r\n", Err(MalformedReply));
+    }
+}

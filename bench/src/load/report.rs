@@ -1,0 +1,193 @@
+//! What a run saw, for people, programs and plots.
+
+use std::fmt::{self, Write};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::options::LoadOptions;
+use super::record::{ErrorCounts, Record};
+use super::schedule::Arrivals;
+use crate::poller::PollMode;
+
+/// What a run saw.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadReport {
+    /// Where the load went.
+    pub address: String,
+    /// How many connections it held.
+    pub connections: usize,
+    /// How many requests each could have in flight.
+    pub pipeline: usize,
+    /// Requests per second of an open loop.
+    pub rate: Option<f64>,
+    /// How those were spread over time.
+    pub arrivals: Arrivals,
+    /// How the load generator waited.
+    pub poll_mode: PollMode,
+    /// How long the window was.
+    pub window_s: f64,
+    /// Replies that arrived in the window.
+    pub completed: u64,
+    /// Those per second.
+    pub throughput_per_s: f64,
+    /// From when a request was due, for each that was due in the window.
+    pub latency: Percentiles,
+    /// How late the load generator itself sent requests of an open loop.
+    pub lag: Percentiles,
+    /// The part of the window, from 0 to 1, in which the load generator had something to do.
+    pub busy: f64,
+    /// What went wrong, the warm-up included.
+    pub errors: ErrorCounts,
+    /// Every latency as (ns, how often), at three significant digits.
+    pub histogram_ns: Vec<(u64, u64)>,
+    /// The same, to be merged and asked.
+    #[serde(skip)]
+    pub histogram: Histogram<u64>,
+}
+
+/// The usual points of a distribution, in µs.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are the docs")]
+pub struct Percentiles {
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p99_9_us: f64,
+    pub max_us: f64,
+}
+
+impl Percentiles {
+    /// The points of a histogram of ns.
+    pub fn of(histogram_ns: &Histogram<u64>) -> Percentiles {
+        let at = |quantile| histogram_ns.value_at_quantile(quantile) as f64 / 1e3;
+        Percentiles {
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: histogram_ns.max() as f64 / 1e3,
+        }
+    }
+}
+
+/// From here on a load generator is suspected to be what it measures.
+const BUSY_LIMIT: f64 = 0.95;
+
+/// From here on at its p99 a load generator does not keep its schedule.
+const LAG_LIMIT_US: f64 = 100.0;
+
+impl LoadReport {
+    pub(super) fn new(options: &LoadOptions, record: Record, window_ns: u64) -> LoadReport {
+        let window_s = window_ns as f64 / 1e9;
+        // A window that never opened has no rate, and no division by zero either.
+        let per_window = |value: f64| {
+            if window_ns == 0 {
+                0.0
+            } else {
+                value / window_s
+            }
+        };
+        LoadReport {
+            address: options.target.address.to_string(),
+            connections: options.connections,
+            pipeline: options.pipeline,
+            rate: options.rate,
+            arrivals: options.arrivals,
+            poll_mode: options.poll_mode,
+            window_s,
+            completed: record.completed,
+            throughput_per_s: per_window(record.completed as f64),
+            latency: Percentiles::of(&record.latency_ns),
+            lag: Percentiles::of(&record.lag_ns),
+            busy: 1.0 - per_window(record.idle_ns as f64 / 1e9).min(1.0),
+            errors: record.errors,
+            histogram_ns: record
+                .latency_ns
+                .iter_recorded()
+                .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                .collect(),
+            histogram: record.latency_ns,
+        }
+    }
+
+    /// Why the load generator, and not the server, may be what was measured.
+    pub fn bottleneck(&self) -> Option<String> {
+        if self.busy >= BUSY_LIMIT {
+            return Some(format!(
+                "the load generator was busy {:.0} % of the time",
+                self.busy * 1e2
+            ));
+        }
+        if self.lag.p99_us >= LAG_LIMIT_US {
+            let lag_us = self.lag.p99_us;
+            return Some(format!(
+                "the load generator was {lag_us:.0} µs behind its schedule at p99"
+            ));
+        }
+        None
+    }
+
+    /// The percentile distribution in HdrHistogram's text format, in µs, as its plotters read it.
+    pub fn hgrm(&self) -> String {
+        let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
+        let total = self.histogram.len();
+        let mut seen = 0;
+        for step in self.histogram.iter_quantiles(5) {
+            seen += step.count_since_last_iteration();
+            let quantile = step.quantile_iterated_to();
+            let value_us = step.value_iterated_to() as f64 / 1e3;
+            let _ = write!(text, "{value_us:12.3} {quantile:14.12} {seen:10}");
+            // The last one has no inverse.
+            let _ = match quantile < 1.0 {
+                true => writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile)),
+                false => writeln!(text),
+            };
+        }
+        let (mean_us, deviation_us) = (self.histogram.mean() / 1e3, self.histogram.stdev() / 1e3);
+        let max_us = self.latency.max_us;
+        let _ = write!(
+            text,
+            "#[Mean    = {mean_us:12.3}, StdDeviation   = {deviation_us:12.3}]\n\
+             #[Max     = {max_us:12.3}, Total count    = {total:12}]\n"
+        );
+        text
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LoadReport {
+            connections,
+            pipeline,
+            latency,
+            ..
+        } = self;
+        write!(f, "{} · {connections} connections · ", self.address)?;
+        match self.rate {
+            Some(rate) => writeln!(f, "open loop, {rate}/s {:?}", self.arrivals)?,
+            None => writeln!(f, "closed loop, {pipeline} in flight each")?,
+        }
+        writeln!(
+            f,
+            "{:.0} requests/s ({} in {:.2} s)",
+            self.throughput_per_s, self.completed, self.window_s
+        )?;
+        writeln!(
+            f,
+            "latency µs: p50 {:.1} · p90 {:.1} · p99 {:.1} · p99.9 {:.1} · max {:.1}",
+            latency.p50_us, latency.p90_us, latency.p99_us, latency.p99_9_us, latency.max_us
+        )?;
+        write!(f, "errors: {}", self.errors.total())?;
+        for (name, count) in self.errors.named().iter().filter(|(_, count)| *count > 0) {
+            write!(f, " · {name} {count}")?;
+        }
+        if let Some(why) = self.bottleneck() {
+            write!(
+                f,
+                "\nwarning: {why}: what was measured may be its own limit"
+            )?;
+        }
+        Ok(())
+    }
+}
