@@ -90,7 +90,16 @@ impl<'r> Request<'r> {
     /// The query as it was sent, without its `?`; empty when there is none.
     #[inline]
     pub fn raw_query(&self) -> &'r str {
-        self.target.split_once('?').map_or("", |(_, query)| query)
+        self.target.get(self.path_bytes() + 1..).unwrap_or_default()
+    }
+
+    /// Where the path ends. `split_once` costs twice as many instructions for so short a text.
+    #[inline]
+    fn path_bytes(&self) -> usize {
+        self.target
+            .bytes()
+            .position(|byte| byte == b'?')
+            .unwrap_or(self.target.len())
     }
 
     /// The first query parameter of this name, decoded.

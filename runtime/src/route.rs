@@ -24,18 +24,20 @@ impl Route {
         }
     }
 
-    /// Whether the service answers this path. Percent-encoded characters count as what they stand
-    /// for (RFC 3986, section 6.2.2.2).
+    /// Whether the service answers this target, a path and its query. Percent-encoded characters
+    /// count as what they stand for (RFC 3986, section 6.2.2.2).
     #[inline]
-    pub(crate) fn matches(&self, path: &str) -> bool {
-        match path.strip_prefix(self.prefix.as_str()) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => true,
-            _ => path.contains('%') && self.matches_decoded(path),
+    pub(crate) fn matches(&self, target: &str) -> bool {
+        // The path ends where the prefix does, or a segment does: the query is not looked for.
+        match target.strip_prefix(self.prefix.as_str()).map(str::as_bytes) {
+            Some([] | [b'/' | b'?', ..]) => true,
+            _ => target.contains('%') && self.matches_decoded(target),
         }
     }
 
     #[cold]
-    fn matches_decoded(&self, path: &str) -> bool {
+    fn matches_decoded(&self, target: &str) -> bool {
+        let path = target.split('?').next().unwrap_or_default();
         let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(path).into();
         let rest = decoded.strip_prefix(self.prefix.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -62,6 +64,12 @@ mod tests {
             ("foo", "/foo", true),
             ("/foo/", "/foo/", true),
             ("foo", "/foo/bar", true),
+            ("foo", "/foo?bar", true),
+            ("foo", "/foo/?bar", true),
+            ("foo", "/bar?/foo", false),
+            ("", "/?foo", true),
+            ("my_api", "/my%5Fapi?x=%2F", true),
+            ("my_api", "/other?x=/my%5Fapi", false),
             ("foo", "/foobar", false),
             ("foo", "/fo", false),
             ("foo", "/", false),

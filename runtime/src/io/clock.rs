@@ -16,7 +16,10 @@ pub(crate) fn unix_seconds() -> u64 {
 
 #[inline]
 fn read(clock: libc::clockid_t) -> libc::timespec {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place for a timespec. It fails only for a clock that the kernel
     // does not know, and then leaves the zeroes.
     unsafe { libc::clock_gettime(clock, &mut time) };

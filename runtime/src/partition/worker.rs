@@ -150,7 +150,7 @@ impl Worker {
 
         let out = outbox.bytes();
         let room = replier.leave_room(out);
-        if !replier.policy.route.matches(request.path()) {
+        if !replier.policy.route.matches(request.target()) {
             replier.not_found(&request, out);
             replier.put_head(out, room, persistence, decoded.is_head);
             return keep_alive;
