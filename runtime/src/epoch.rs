@@ -12,6 +12,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::checkpoint::{Checkpoint, Marks, Recovered};
 use crate::error::Error;
+use crate::io::clock::now_ns;
 use crate::options::Options;
 use crate::partition::latency::histogram;
 use crate::partition::{Mailbox, Phase, Published};
@@ -23,10 +24,15 @@ use crate::session::Registry;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
+/// A turn that takes longer is called stuck.
+const STUCK_TURN_NS: u64 = 1_000_000_000;
+
 /// What the epoch thread is told.
 pub(crate) enum Message {
     /// A partition has its listeners in hand.
     PartitionServes,
+    /// A partition panicked, and starts anew.
+    PartitionPanicked(usize),
     /// A partition's thread is about to end, and has closed its connections.
     PartitionEnded(Result<(), Error>),
     /// Drain and end.
@@ -118,6 +124,14 @@ impl EpochThread {
                 Ok(Message::Stop) => self.begin_ending(),
                 Ok(Message::PartitionEnded(result)) => self.partition_ended(result),
                 Ok(Message::PartitionServes) => {}
+                Ok(Message::PartitionPanicked(partition)) => {
+                    tracing::error!(
+                        query = self.shared.name,
+                        partition,
+                        "a partition panicked and starts anew; its connections are lost"
+                    );
+                    self.shared.note_restart();
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
                     if self.ending_due().is_some_and(|due| due <= now) {
@@ -157,6 +171,7 @@ impl EpochThread {
             commits.progress(now)
         });
 
+        self.watch_turns();
         let interval = now - self.last_cut;
         self.last_cut = now;
         let mut latencies = histogram();
@@ -200,6 +215,26 @@ impl EpochThread {
             partitions,
             checkpoint,
         });
+    }
+
+    /// A stuck turn answers nobody on its partition; the status says so, and the log once.
+    fn watch_turns(&mut self) {
+        let now_ns = now_ns();
+        let stuck = self.partitions.iter().position(|partition| {
+            partition
+                .published
+                .turn_ns(now_ns)
+                .is_some_and(|turn_ns| turn_ns > STUCK_TURN_NS)
+        });
+        if self.shared.set_stuck(stuck)
+            && let Some(partition) = stuck
+        {
+            tracing::warn!(
+                query = self.shared.name,
+                partition,
+                "a turn takes longer than a second: an operator blocks its partition"
+            );
+        }
     }
 
     fn partition_ended(&mut self, result: Result<(), Error>) {

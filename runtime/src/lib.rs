@@ -14,8 +14,10 @@ mod inbox;
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod log_limit;
 pub mod options;
 mod outbox;
+mod panics;
 mod partition;
 mod progress;
 mod query;

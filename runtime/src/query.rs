@@ -39,6 +39,10 @@ pub(crate) struct Shared {
 struct State {
     phase: Phase,
     exception: Option<Error>,
+    /// How often a partition panicked and started anew.
+    restarts: u64,
+    /// The partition whose turn is stuck, if one is.
+    stuck: Option<usize>,
     progress: VecDeque<QueryProgress>,
 }
 
@@ -59,6 +63,10 @@ pub struct QueryStatus {
     pub is_active: bool,
     /// Whether it was told to stop, and waits for its connections to end.
     pub is_draining: bool,
+    /// The partition whose turn takes longer than a second, if one does: it answers nobody now.
+    pub stuck_partition: Option<usize>,
+    /// How often a partition panicked, outside of the pipeline's operators, and started anew.
+    pub restarts: u64,
 }
 
 impl StreamingQuery {
@@ -104,7 +112,10 @@ impl StreamingQuery {
     pub fn status(&self) -> QueryStatus {
         let state = self.shared.lock();
         let message = match (state.phase, &state.exception) {
-            (Phase::Active, _) => "answering requests".to_owned(),
+            (Phase::Active, _) => match state.stuck {
+                None => "answering requests".to_owned(),
+                Some(partition) => format!("partition {partition} is stuck in an operator"),
+            },
             (Phase::Draining, None) => {
                 "draining: answering what comes on open connections".to_owned()
             }
@@ -116,6 +127,8 @@ impl StreamingQuery {
             message,
             is_active: state.phase != Phase::Ended,
             is_draining: state.phase == Phase::Draining,
+            stuck_partition: state.stuck,
+            restarts: state.restarts,
         }
     }
 
@@ -248,6 +261,8 @@ impl Shared {
             state: Mutex::new(State {
                 phase: Phase::Active,
                 exception: None,
+                restarts: 0,
+                stuck: None,
                 progress: VecDeque::new(),
             }),
             ended: Condvar::new(),
@@ -267,6 +282,15 @@ impl Shared {
         while state.progress.len() > self.progress_kept {
             state.progress.pop_front();
         }
+    }
+
+    pub(crate) fn note_restart(&self) {
+        self.lock().restarts += 1;
+    }
+
+    /// Notes which partition is stuck; whether that is news.
+    pub(crate) fn set_stuck(&self, partition: Option<usize>) -> bool {
+        std::mem::replace(&mut self.lock().stuck, partition) != partition
     }
 
     /// Notes why the query is about to end; the first reason stays.

@@ -6,6 +6,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
+use crate::panics;
 use crate::query::StreamingQuery;
 use crate::reader::StreamReader;
 use crate::service_info::ServiceInfo;
@@ -201,6 +202,7 @@ impl Registry {
         }
         let built = tokio::runtime::Builder::new_multi_thread()
             .thread_name("snapback-tasks")
+            .on_thread_start(panics::thread_runs_operators)
             .enable_all()
             .build()
             .map_err(Error::system(

@@ -1,6 +1,7 @@
 //! From a plan to a running query.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Waker;
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use snapback_operators::{Chain, Run};
+use snapback_operators::{Chain, Run, discard_payload};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use crate::http1::Limits;
 use crate::io::listen::{self, Address, PartitionListeners};
 use crate::io::pin;
 use crate::options::{Options, PortMode};
+use crate::panics;
 use crate::partition::{
     Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
 };
@@ -56,6 +58,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
              the process, with all requests in it; build with panic = \"unwind\""
         );
     }
+    panics::install_hook();
     let address = Address::new(&options.host, options.port);
     let listeners = listen::bind(
         &address,
@@ -188,8 +191,7 @@ impl PartitionStarter<'_> {
             );
             let shared =
                 (self.options.port_mode == PortMode::Shared).then(|| Arc::clone(&mailboxes));
-            let acceptor = Acceptor::new(listeners, Arc::clone(&mailboxes[index]), shared);
-            self.start_one(index, *core, &handle, acceptor, next)
+            self.start_one(index, *core, &handle, listeners, shared, next)
                 .inspect_err(|_| stop_all())?;
             handles.push(handle);
         }
@@ -211,56 +213,71 @@ impl PartitionStarter<'_> {
         index: usize,
         core: Option<usize>,
         handle: &PartitionHandle,
-        acceptor: Acceptor,
+        listeners: PartitionListeners,
+        shared: Option<Arc<[Arc<Mailbox>]>>,
         next: u64,
     ) -> Result<()> {
-        let worker = Worker::new(
+        let (mailbox, published) = (Arc::clone(&handle.mailbox), Arc::clone(&handle.published));
+        let (chain, run, runtime) = (
             self.chain.instance(),
             Arc::clone(&self.run),
-            index as u32,
-            next,
-            policy(self.options),
-            Deferrals::new(
-                self.runtime.clone(),
-                Waker::from(Arc::clone(&handle.mailbox)),
-                self.options.request_timeout.as_nanos() as u64,
-            ),
+            self.runtime.clone(),
         );
-        let (mode, spin_ns) = (
-            self.options.poll_mode,
-            self.options.spin_duration.as_nanos() as u64,
-        );
-        let (mailbox, published) = (Arc::clone(&handle.mailbox), Arc::clone(&handle.published));
+        let options = self.options.clone();
+        let make = move |next| {
+            let deferrals = Deferrals::new(
+                runtime.clone(),
+                Waker::from(Arc::clone(&mailbox)),
+                options.request_timeout.as_nanos() as u64,
+            );
+            let (run, index) = (Arc::clone(&run), index as u32);
+            let worker = Worker::new(
+                chain.instance(),
+                run,
+                index,
+                next,
+                policy(&options),
+                deferrals,
+            );
+            let acceptor = Acceptor::new(listeners.clone(), Arc::clone(&mailbox), shared.clone());
+            let spin = Spin::new(options.poll_mode, options.spin_duration.as_nanos() as u64);
+            Partition::new(
+                Arc::clone(&mailbox),
+                Arc::clone(&published),
+                acceptor,
+                worker,
+                spin,
+            )
+        };
         let to_epoch_thread = self.to_epoch_thread.clone();
         let serve = move || -> Result<()> {
+            panics::thread_is_partition();
             if let Some(core) = core {
                 pin::pin_this_thread(core)?;
             }
-            let spin = Spin::new(mode, spin_ns);
-            let failed = Error::system(format!("partition {index} cannot serve"));
-            let mut partition =
-                Partition::new(mailbox, published, acceptor, worker, spin).map_err(failed)?;
+            let failed = || Error::system(format!("partition {index} cannot serve"));
+            let mut partition = make(next).map_err(failed())?;
             let _ = to_epoch_thread.send(Message::PartitionServes);
-            partition
-                .run()
-                .map_err(Error::system(format!("partition {index} cannot go on")))
+            loop {
+                // A panic that no edge caught is ours. The connections are lost with it; listeners
+                // and offsets are not.
+                match catch_unwind(AssertUnwindSafe(|| partition.run())) {
+                    Ok(ran) => return ran.map_err(failed()),
+                    Err(payload) => {
+                        discard_payload(payload);
+                        panics::leave_operators();
+                        let _ = to_epoch_thread.send(Message::PartitionPanicked(index));
+                        partition = make(partition.next()).map_err(failed())?;
+                    }
+                }
+            }
         };
         let to_epoch_thread = self.to_epoch_thread.clone();
         thread::Builder::new()
             .name(format!("snapback-{index}"))
             .spawn(move || {
-                let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(serve));
-                let result = caught.unwrap_or_else(|payload| {
-                    let reason = payload.downcast_ref::<&str>().map(ToString::to_string);
-                    let reason = reason.or_else(|| payload.downcast_ref::<String>().cloned());
-                    let reason = reason.unwrap_or_else(|| "it panicked".to_owned());
-                    Err(Error::Partition {
-                        partition: index,
-                        reason,
-                    })
-                });
                 // The epoch thread is gone only when the start failed elsewhere.
-                let _ = to_epoch_thread.send(Message::PartitionEnded(result));
+                let _ = to_epoch_thread.send(Message::PartitionEnded(serve()));
             })
             .map_err(Error::system("cannot start a partition's thread"))?;
         Ok(())
@@ -279,5 +296,92 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use snapback_operators::{Context, Panicked, Turn};
+
+    use super::*;
+    use crate::reader::Server;
+    use crate::writer::StreamWriter;
+
+    /// A chain that panics where no edge catches it, as a fault of this crate would, when the body
+    /// says so.
+    #[derive(Clone)]
+    struct Bomb;
+
+    impl Chain for Bomb {
+        fn call(&mut self, cx: &mut Context<'_, '_>) -> Result<(), Panicked> {
+            assert_ne!(cx.request().body(), b"boom");
+            let id = cx.request().id().to_string();
+            cx.reply().text(&id);
+            Ok(())
+        }
+
+        fn defers(&self) -> bool {
+            false
+        }
+
+        fn settle(&mut self, _turn: &mut dyn Turn) -> Result<(), Panicked> {
+            Ok(())
+        }
+
+        fn refresh(&mut self) {}
+
+        fn instance(&self) -> Box<dyn Chain> {
+            Box::new(Bomb)
+        }
+    }
+
+    /// The reply to a body, or nothing when the connection was closed.
+    fn post(port: u16, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        write!(stream, "{head}Connection: close\r\n\r\n{body}").unwrap();
+        let mut reply = String::new();
+        stream
+            .read_to_string(&mut reply)
+            .map_or_else(|_| String::new(), |_| reply)
+    }
+
+    #[test]
+    fn a_partition_that_panics_starts_anew_with_its_listener_and_its_offsets() {
+        let mut options = Options::default();
+        for (key, value) in [("host", "127.0.0.1"), ("port", "0"), ("numPartitions", "1")] {
+            options.set(key, value).unwrap();
+        }
+        options.set("shutdownTimeout", "100ms").unwrap();
+        let server = Server {
+            session: Session::new(),
+            options,
+        };
+        let query = StreamWriter::new(server, Box::new(Bomb))
+            .query_name("bomb")
+            .start()
+            .unwrap();
+        let port = query.service_info()[0].port.unwrap();
+
+        for round in 0..3 {
+            let reply = post(port, "fine");
+            assert!(
+                reply.ends_with(&format!("-0-{}", 2 * round)),
+                "round {round}: {reply}"
+            );
+            assert_eq!(post(port, "boom"), "", "the connection is lost");
+        }
+        assert!(query.is_active());
+        query.stop().unwrap();
+        assert_eq!(query.status().restarts, 3);
     }
 }

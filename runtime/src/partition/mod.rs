@@ -96,6 +96,11 @@ impl Partition {
         })
     }
 
+    /// The offset that the next request gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.worker.next()
+    }
+
     /// Runs until the partition is stopped, or drained.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         while self.phase == Phase::Serving
@@ -113,6 +118,7 @@ impl Partition {
             return Ok(());
         }
         let start_ns = now_ns();
+        self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
         let mut served_ns = start_ns;
@@ -278,7 +284,7 @@ impl Partition {
         let next = self.worker.next();
         let settled = self.unanswered.first().map_or(next, |(offset, _)| *offset);
         self.published.publish(next, settled);
-        self.published.note_turn(served_ns - start_ns);
+        self.published.end_turn(served_ns - start_ns);
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
         // read for the others.
         let epoch = self.mailbox.epoch();
@@ -380,6 +386,15 @@ impl Replies<'_> {
             }));
         }
         places
+    }
+}
+
+/// Connections that a partition leaves behind, when it ends or panicked, are not counted any more.
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.connections
+            .iter()
+            .for_each(|_| self.mailbox.connection_ended());
     }
 }
 

@@ -10,6 +10,8 @@ use super::latency::Latencies;
 pub(crate) struct Published {
     next: AtomicU64,
     settled: AtomicU64,
+    /// When the present turn began; 0 between turns.
+    turn_began_ns: AtomicU64,
     longest_turn_ns: AtomicU64,
     longest_end_of_turn_ns: AtomicU64,
     pub(crate) latencies: Latencies,
@@ -27,6 +29,7 @@ impl Published {
         Published {
             next: AtomicU64::new(next),
             settled: AtomicU64::new(next),
+            turn_began_ns: AtomicU64::new(0),
             longest_turn_ns: AtomicU64::new(0),
             longest_end_of_turn_ns: AtomicU64::new(0),
             latencies: Latencies::new(),
@@ -52,7 +55,19 @@ impl Published {
     }
 
     #[inline]
-    pub(crate) fn note_turn(&self, turn_ns: u64) {
+    pub(crate) fn begin_turn(&self, now_ns: u64) {
+        self.turn_began_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// For how long the present turn has run, if there is one.
+    pub(crate) fn turn_ns(&self, now_ns: u64) -> Option<u64> {
+        let began_ns = self.turn_began_ns.load(Ordering::Relaxed);
+        (began_ns > 0).then(|| now_ns.saturating_sub(began_ns))
+    }
+
+    #[inline]
+    pub(crate) fn end_turn(&self, turn_ns: u64) {
+        self.turn_began_ns.store(0, Ordering::Relaxed);
         note_longest(&self.longest_turn_ns, turn_ns);
     }
 

@@ -12,7 +12,9 @@ use snapback_operators::{
 use super::deferrals::{Deferrals, Desk};
 use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::unix_seconds;
+use crate::log_limit::LogLimit;
 use crate::outbox::{Outbox, Slot, Work};
+use crate::panics;
 use crate::route::Route;
 
 /// The settings of a query that a request meets.
@@ -52,6 +54,7 @@ struct Replier {
     policy: Policy,
     /// Replies say `Connection: close`.
     draining: bool,
+    log: LogLimit,
 }
 
 impl Worker {
@@ -68,6 +71,7 @@ impl Worker {
             head: ReplyHead::default(),
             policy,
             draining: false,
+            log: LogLimit::default(),
         };
         Worker {
             run,
@@ -199,7 +203,7 @@ impl Worker {
             outboxes,
             panicked: false,
         };
-        let failed = chain.settle(&mut settling).is_err();
+        let failed = panics::in_operators(|| chain.settle(&mut settling).is_err());
         if failed || settling.panicked {
             chain.refresh();
         }
@@ -254,16 +258,16 @@ impl Replier {
     ) -> bool {
         let mut attempts = 1;
         let mut cx = Context::new(request, Reply::new(out, &mut self.head), desk);
-        while let Err(Panicked) = chain.call(&mut cx) {
+        while let Err(Panicked) = panics::in_operators(|| chain.call(&mut cx)) {
             if attempts == self.policy.max_attempts {
-                give_up(attempts, &mut cx);
+                give_up(attempts, &mut cx, &mut self.log);
                 break;
             }
             attempts += 1;
         }
         let deferred = cx.is_deferred();
         if !deferred {
-            complete(&mut cx, self.policy.unanswered_status);
+            complete(&mut cx, self.policy.unanswered_status, &mut self.log);
         }
         deferred
     }
@@ -303,30 +307,37 @@ impl Replier {
 /// Answers a request whose row left the pipeline without a reply, or with one that must not be
 /// sent.
 #[inline]
-fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16) {
+fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16, log: &mut LogLimit) {
     let reply = cx.reply();
     if reply.is_open() {
         reply.status(unanswered_status).empty();
     }
     if reply.fault().is_some() {
-        refuse_reply(cx);
+        refuse_reply(cx, log);
     }
 }
 
+/// Answers 500 to a request whose operators panicked. The log says where, and nothing of what the
+/// panic said, which may hold a part of the request.
 #[cold]
-fn give_up(attempts: u32, cx: &mut Context<'_, '_>) {
-    let id = cx.request().id();
-    tracing::error!(request_id = %id, attempts, "an operator panicked: answered 500");
+fn give_up(attempts: u32, cx: &mut Context<'_, '_>, log: &mut LogLimit) {
+    let (id, place) = (cx.request().id(), panics::take_place());
+    if let Some(suppressed) = log.pass(unix_seconds()) {
+        let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
+        tracing::error!(request_id = %id, attempts, place, suppressed, "an operator panicked: answered 500");
+    }
     cx.reply()
         .problem(500, &format!("the pipeline failed at request {id}"));
 }
 
 /// The pipeline's reply must not be sent.
 #[cold]
-fn refuse_reply(cx: &mut Context<'_, '_>) {
+fn refuse_reply(cx: &mut Context<'_, '_>, log: &mut LogLimit) {
     let id = cx.request().id();
-    if let Some(fault) = cx.reply().fault() {
-        tracing::error!(request_id = %id, %fault, "the pipeline's reply cannot be sent: answered 500");
+    if let Some(fault) = cx.reply().fault()
+        && let Some(suppressed) = log.pass(unix_seconds())
+    {
+        tracing::error!(request_id = %id, %fault, suppressed, "the pipeline's reply cannot be sent: answered 500");
     }
     cx.reply().reset();
     cx.reply().problem(
@@ -409,11 +420,11 @@ impl Turn for Settling<'_> {
                         discard_payload(payload);
                         *panicked = true;
                         cx.reset();
-                        give_up(1, &mut cx);
+                        give_up(1, &mut cx, &mut replier.log);
                     }
                     let deferred = cx.is_deferred();
                     if !deferred {
-                        complete(&mut cx, unanswered_status);
+                        complete(&mut cx, unanswered_status, &mut replier.log);
                     }
                     deferred.then(|| desk.into_work())
                 })
