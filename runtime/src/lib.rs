@@ -4,6 +4,10 @@
 //! and the reply leaves in place on the same connection, while an epoch trigger checkpoints offsets
 //! without any request waiting. It begins with a [`Session`].
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod checkpoint;
 mod connection;
 mod epoch;
