@@ -85,28 +85,39 @@ fn a_request_is_answered_byte_by_byte() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order_also_to_a_slow_reader() {
     let mut stream = connect(&start("127.0.0.1:0"));
-    // More than the socket buffers hold, so that reads and writes are cut anywhere, and the floor
-    // has to wait for room.
     let count = 200_000;
+    let requests: String = (0..count)
+        .map(|index| {
+            request(&format!(
+                r#"{{"foo":"{}","bar":1}}"#,
+                "x".repeat(index % 10)
+            ))
+        })
+        .collect();
+    // Nothing is read until the floor stops reading, since it has no room left to write to.
     let mut writer = stream.try_clone().expect("a second handle");
-    let sender = thread::spawn(move || {
-        let requests: String = (0..count)
-            .map(|index| {
-                request(&format!(
-                    r#"{{"foo":"{}","bar":1}}"#,
-                    "x".repeat(index % 10)
-                ))
-            })
-            .collect();
-        writer
-            .write_all(requests.as_bytes())
-            .expect("the floor reads");
-    });
-    let expected = |index: usize| (200, format!(r#"{{"fooLength":{}}}"#, index % 10));
+    writer
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .expect("not zero");
+    let mut rest = requests.as_bytes();
+    while let Ok(written) = writer.write(rest) {
+        rest = &rest[written..];
+        assert!(
+            !rest.is_empty(),
+            "the floor read on without room for its replies"
+        );
+    }
+    writer.set_write_timeout(None).expect("none is allowed");
+    let rest = rest.to_vec();
+    let sender = thread::spawn(move || writer.write_all(&rest));
     let found = replies(&mut stream, count);
-    sender.join().expect("all were sent");
+    sender
+        .join()
+        .expect("it does not panic")
+        .expect("the floor reads on");
+    let expected = |index: usize| (200, format!(r#"{{"fooLength":{}}}"#, index % 10));
     assert!(
         found
             .iter()
