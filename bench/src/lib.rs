@@ -23,4 +23,6 @@ pub const HELLO_REPLY: &str = r#"{"fooLength":11}"#;
 
 /// Where a server of the workload `hello` listens for requests.
 pub const HELLO_PATH: &str = "/my_api";
+#[cfg(feature = "rivals")]
+pub mod rivals;
 pub mod serve;

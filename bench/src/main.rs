@@ -19,6 +19,9 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Serve the workload from the raw epoll server, the floor, until SIGTERM.
     Floor(floor::FloorArguments),
+    /// Serve the workload from a server that others wrote.
+    #[cfg(feature = "rivals")]
+    Rival(snapback_bench::rivals::RivalArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
@@ -29,6 +32,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::main(&arguments),
         Command::Floor(arguments) => floor::main(&arguments),
+        #[cfg(feature = "rivals")]
+        Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
     };
