@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
@@ -224,7 +224,9 @@ impl PartitionStarter<'_> {
             self.runtime.clone(),
         );
         let options = self.options.clone();
-        let make = move |next| {
+        // Only the partition itself keeps its listeners open, so that it can close them.
+        let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
+        let make = move |next, listeners| {
             let deferrals = Deferrals::new(
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
@@ -239,7 +241,7 @@ impl PartitionStarter<'_> {
                 policy(&options),
                 deferrals,
             );
-            let acceptor = Acceptor::new(listeners.clone(), Arc::clone(&mailbox), shared.clone());
+            let acceptor = Acceptor::new(listeners, Arc::clone(&mailbox), shared.clone());
             let spin = Spin::new(options.poll_mode, options.spin_duration.as_nanos() as u64);
             Partition::new(
                 Arc::clone(&mailbox),
@@ -256,7 +258,7 @@ impl PartitionStarter<'_> {
                 pin::pin_this_thread(core)?;
             }
             let failed = || Error::system(format!("partition {index} cannot serve"));
-            let mut partition = make(next).map_err(failed())?;
+            let mut partition = make(next, listeners).map_err(failed())?;
             let _ = to_epoch_thread.send(Message::PartitionServes);
             loop {
                 // A panic that no edge caught is ours. The connections are lost with it; listeners
@@ -267,7 +269,8 @@ impl PartitionStarter<'_> {
                         discard_payload(payload);
                         panics::leave_operators();
                         let _ = to_epoch_thread.send(Message::PartitionPanicked(index));
-                        partition = make(partition.next()).map_err(failed())?;
+                        let listeners = weak.iter().filter_map(Weak::upgrade).collect();
+                        partition = make(partition.next(), listeners).map_err(failed())?;
                     }
                 }
             }
