@@ -103,6 +103,11 @@ impl Connection {
         self.outbox.as_deref_mut()
     }
 
+    /// Takes the outbox out of a connection that is closed.
+    pub(crate) fn take_outbox(&mut self) -> Option<Box<Outbox>> {
+        self.outbox.take()
+    }
+
     /// What the poller is to watch for, when that changed.
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
@@ -139,7 +144,8 @@ impl Connection {
         } else {
             self.inbox = Some(buffers.shrink(inbox));
         }
-        if served == Served::Closed || outbox.is_empty() {
+        // The outbox of a closed connection tells how many replies are awaited in it.
+        if served != Served::Closed && outbox.is_empty() {
             buffers.take_outbox(outbox);
         } else {
             self.outbox = Some(outbox);

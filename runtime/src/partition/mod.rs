@@ -263,10 +263,11 @@ impl Partition {
         if let Some(offset) = connection.known_unanswered {
             self.unanswered.remove(&(offset, key_of(token)));
         }
-        if let Some(outbox) = connection.outbox() {
+        if let Some(outbox) = connection.take_outbox() {
             self.worker
                 .deferrals()
                 .remove(outbox.awaited_slots().count());
+            self.buffers.take_outbox(outbox);
         }
         self.mailbox.connection_ended();
     }
