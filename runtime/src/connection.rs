@@ -37,6 +37,10 @@ pub(crate) struct Connection {
     interest: Interest,
     /// The oldest unanswered offset, as the partition knows it.
     pub(crate) known_unanswered: Option<u64>,
+    /// It stands in the partition's list of connections to serve, where it must not stand twice.
+    pub(crate) is_ready: bool,
+    /// A deferred reply came in this turn.
+    pub(crate) is_replied: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ impl Connection {
             wanted_bytes: 0,
             interest: Interest::Read,
             known_unanswered: None,
+            is_ready: false,
+            is_replied: false,
         }
     }
 

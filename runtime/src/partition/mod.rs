@@ -16,6 +16,7 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,8 +117,11 @@ impl Partition {
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
         let mut served_ns = start_ns;
-        let mut ready = std::mem::take(&mut self.ready);
+        let mut ready = mem::take(&mut self.ready);
         for token in ready.drain(..) {
+            if let Some(connection) = find(&mut self.connections, token) {
+                connection.is_ready = false;
+            }
             let before = self.worker.answered();
             self.serve(token);
             let requests = self.worker.answered() - before;
@@ -128,11 +132,11 @@ impl Partition {
                     .record(served_ns - start_ns, requests);
             }
         }
-        // The emptied list is reused; what is to be served again comes first in the next turn.
-        self.ready = std::mem::replace(&mut self.again, ready);
         if due || self.worker.deferrals().any() {
             served_ns = self.settle();
         }
+        // The emptied list is reused; what is to be served again comes first in the next turn.
+        self.ready = mem::replace(&mut self.again, ready);
         self.end_turn(start_ns, served_ns);
         Ok(())
     }
@@ -156,7 +160,9 @@ impl Partition {
             token => {
                 if let Some(connection) = find(connections, token) {
                     connection.note_event(event.hung_up);
-                    ready.push(token);
+                    if !mem::replace(&mut connection.is_ready, true) {
+                        ready.push(token);
+                    }
                 }
             }
         })?;
@@ -197,8 +203,10 @@ impl Partition {
         match connection.serve(token, &mut self.worker, &mut self.buffers) {
             Served::Waiting => self.after_serve(token),
             Served::Again => {
+                if !mem::replace(&mut connection.is_ready, true) {
+                    self.again.push(token);
+                }
                 self.after_serve(token);
-                self.again.push(token);
             }
             Served::Closed => self.close(token),
         }
@@ -237,7 +245,7 @@ impl Partition {
     fn settle(&mut self) -> u64 {
         let mut outboxes = Replies {
             connections: &mut self.connections,
-            replied: std::mem::take(&mut self.replied),
+            replied: mem::take(&mut self.replied),
         };
         self.worker.settle(&mut outboxes);
         if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
@@ -247,7 +255,11 @@ impl Partition {
         }
         let mut replied = outboxes.replied;
         for (token, _) in &replied {
-            self.serve(*token);
+            // Once for all replies that came to it.
+            let connection = find(&mut self.connections, *token);
+            if connection.is_some_and(|connection| mem::take(&mut connection.is_replied)) {
+                self.serve(*token);
+            }
         }
         let served_ns = now_ns();
         for (_, since_ns) in replied.drain(..) {
@@ -327,7 +339,9 @@ impl Partition {
         let token = token(self.generation, entry.key());
         match self.poller.add(&socket, token, Interest::Read) {
             Ok(()) => {
-                entry.insert((self.generation, Box::new(Connection::new(socket, peer))));
+                let mut connection = Box::new(Connection::new(socket, peer));
+                connection.is_ready = true;
+                entry.insert((self.generation, connection));
                 self.ready.push(token);
             }
             Err(error) => {
@@ -393,6 +407,9 @@ impl Outboxes for Replies<'_> {
     }
 
     fn replied(&mut self, place: Place, since_ns: u64) {
+        if let Some(connection) = find(self.connections, place.connection) {
+            connection.is_replied = true;
+        }
         self.replied.push((place.connection, since_ns));
     }
 }
