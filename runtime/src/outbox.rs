@@ -23,7 +23,7 @@ pub(crate) struct Outbox {
     ends: Ends,
     /// Replies that come later, oldest first.
     slots: VecDeque<Slot>,
-    /// Bytes that wait in slots.
+    /// Bytes that wait in slots, but for the last one, which is still written to.
     held_bytes: usize,
     /// Replies that wait in slots, or behind them.
     held_replies: usize,
@@ -47,8 +47,6 @@ pub(crate) struct Slot {
     /// The reply, once it came, then those behind it.
     bytes: Vec<u8>,
     ends: Ends,
-    /// How many of the bytes are in the outbox's count of held ones.
-    counted_bytes: usize,
 }
 
 impl Slot {
@@ -68,7 +66,6 @@ impl Slot {
             is_filled: false,
             bytes: Vec::new(),
             ends: VecDeque::new(),
-            counted_bytes: 0,
         }
     }
 }
@@ -99,8 +96,6 @@ impl Outbox {
         match self.slots.back_mut() {
             None => self.ends.push_back((self.bytes.len(), offset)),
             Some(slot) => {
-                self.held_bytes += slot.bytes.len() - slot.counted_bytes;
-                slot.counted_bytes = slot.bytes.len();
                 self.held_replies += 1;
                 slot.ends.push_back((slot.bytes.len(), offset));
             }
@@ -110,6 +105,9 @@ impl Outbox {
 
     /// Keeps the place of a reply that comes later.
     pub(crate) fn defer(&mut self, slot: Slot) {
+        if let Some(last) = self.slots.back_mut() {
+            self.held_bytes += last.bytes.len();
+        }
         self.held_replies += 1;
         self.slots.push_back(slot);
         self.invariants();
@@ -142,8 +140,9 @@ impl Outbox {
                 *end += reply.len();
             }
             slot.ends.push_front((reply.len(), offset));
-            self.held_bytes += reply.len();
-            slot.counted_bytes += reply.len();
+            if index + 1 < self.slots.len() {
+                self.held_bytes += reply.len();
+            }
             return;
         }
         self.bytes.extend_from_slice(reply);
@@ -155,7 +154,9 @@ impl Outbox {
             self.ends
                 .extend(slot.ends.iter().map(|(end, offset)| (start + end, *offset)));
             self.held_replies -= slot.ends.len();
-            self.held_bytes -= slot.counted_bytes;
+            if !self.slots.is_empty() {
+                self.held_bytes -= slot.bytes.len();
+            }
         }
         self.invariants();
     }
@@ -223,7 +224,8 @@ impl Outbox {
     /// How many bytes wait.
     #[inline]
     pub(crate) fn unsent_bytes(&self) -> usize {
-        self.bytes.len() - self.sent + self.held_bytes
+        let last_bytes = self.slots.back().map_or(0, |slot| slot.bytes.len());
+        self.bytes.len() - self.sent + self.held_bytes + last_bytes
     }
 
     /// How many requests wait for the end of their reply to be sent.
@@ -250,6 +252,7 @@ impl Outbox {
         debug_assert!(self.ends.iter().all(|(end, _)| sendable.contains(end)));
         debug_assert!(self.slots.iter().map(|slot| slot.offset).is_sorted());
         debug_assert!(self.slots.front().is_none_or(|slot| !slot.is_filled));
+        debug_assert!(!self.slots.is_empty() || self.held_bytes == 0 && self.held_replies == 0);
     }
 }
 
