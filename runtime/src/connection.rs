@@ -117,7 +117,8 @@ impl Connection {
     /// What the poller is to watch for, when that changed.
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
-        let interest = if self.outbox.is_some() {
+        let has_unsent = |outbox: &Outbox| !outbox.is_flushed();
+        let interest = if self.outbox.as_deref().is_some_and(has_unsent) {
             Interest::ReadWrite
         } else {
             Interest::Read
