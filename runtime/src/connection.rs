@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     readable: bool,
     /// The peer hung up, so that the socket must be read until its end is seen.
     hung_up: bool,
+    /// The peer takes no more replies.
+    is_gone: bool,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
     /// What the poller was told to watch for.
@@ -77,6 +79,7 @@ impl Connection {
             phase: Phase::Open,
             readable: true,
             hung_up: false,
+            is_gone: false,
             wanted_bytes: 0,
             interest: Interest::Read,
             known_unanswered: None,
@@ -91,9 +94,10 @@ impl Connection {
 
     /// Notes an event of the poller.
     #[inline]
-    pub(crate) fn note_event(&mut self, hung_up: bool) {
+    pub(crate) fn note_event(&mut self, hung_up: bool, is_gone: bool) {
         self.readable = true;
         self.hung_up |= hung_up;
+        self.is_gone |= is_gone;
     }
 
     /// The offset of the oldest request whose reply is not sent.
@@ -196,6 +200,9 @@ impl Connection {
         let again = (again || more) && !is_full(outbox, worker);
         Ok(if again {
             Served::Again
+        } else if self.is_gone {
+            // Where nothing is read, no read tells of it; who still waits for replies waits in vain.
+            Served::Closed
         } else {
             Served::Waiting
         })

@@ -159,7 +159,7 @@ impl Partition {
             token if token >= FIRST_LISTENER => listeners |= 1 << (token - FIRST_LISTENER).min(31),
             token => {
                 if let Some(connection) = find(connections, token) {
-                    connection.note_event(event.hung_up);
+                    connection.note_event(event.hung_up, event.is_gone);
                     if !mem::replace(&mut connection.is_ready, true) {
                         ready.push(token);
                     }
