@@ -9,22 +9,22 @@ use snapback::StreamingQuery;
 /// A reply that never comes fails its test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Client {
+pub(crate) struct Client {
     socket: TcpStream,
     received: Vec<u8>,
     parsed: usize,
 }
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     /// The status line and the header fields, in small letters.
-    pub head: String,
-    pub body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Client {
-    pub fn connect(query: &StreamingQuery) -> Client {
+    pub(crate) fn connect(query: &StreamingQuery) -> Client {
         let port = query.service_info()[0].port.expect("a TCP port");
         let socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         socket.set_nodelay(true).expect("no delay");
@@ -38,19 +38,19 @@ impl Client {
     }
 
     /// Sends bytes as they are, in one write.
-    pub fn send(&mut self, requests: &str) {
+    pub(crate) fn send(&mut self, requests: &str) {
         self.socket
             .write_all(requests.as_bytes())
             .expect("requests are sent");
     }
 
     /// The next reply.
-    pub fn reply(&mut self) -> Reply {
+    pub(crate) fn reply(&mut self) -> Reply {
         self.read_reply(true)
     }
 
     /// The next reply; one to HEAD announces a body that does not come.
-    pub fn read_reply(&mut self, has_body: bool) -> Reply {
+    pub(crate) fn read_reply(&mut self, has_body: bool) -> Reply {
         loop {
             if let Some(reply) = self.parse(has_body) {
                 return reply;
@@ -60,19 +60,19 @@ impl Client {
     }
 
     /// Asserts that the server sends no more, and closes.
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         while self.receive() {}
         let rest = &self.received[self.parsed..];
         assert!(rest.is_empty(), "more came: {}", rest.escape_ascii());
     }
 
     /// Sends no more, but still reads.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.socket.shutdown(Shutdown::Write).expect("a half-close");
     }
 
     /// Resets the connection, as a client does that is gone.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO))
             .expect("the option exists");
     }
@@ -124,11 +124,11 @@ impl Client {
 impl Reply {
     /// Asserts status and body.
     #[track_caller]
-    pub fn expect(&self, status: u16, body: &str) {
+    pub(crate) fn expect(&self, status: u16, body: &str) {
         assert_eq!((self.status, &*self.body), (status, body), "{}", self.head);
     }
 }
 
-pub fn get(target: &str) -> String {
+pub(crate) fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
 }

@@ -11,7 +11,7 @@ use crate::client::{Client, get};
 use crate::{Service, number, numbered, serve, serve_with};
 
 /// Keeps panics that a test wants out of its output.
-pub fn silence_panics() {
+pub(crate) fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let hook = std::panic::take_hook();
