@@ -8,6 +8,9 @@ use crate::io::socket::Socket;
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
 const COMPACT_BYTES: usize = 64 << 10;
+/// How many buffers of slots wait to be used again, and how large one may be.
+const SPARE_BUFFERS: usize = 64;
+const SPARE_BYTES: usize = 1 << 10;
 
 /// Replies in the order of their requests; those before `sent` are with the kernel.
 ///
@@ -27,6 +30,8 @@ pub(crate) struct Outbox {
     held_bytes: usize,
     /// Replies that wait in slots, or behind them.
     held_replies: usize,
+    /// Emptied buffers of slots.
+    spare: Vec<(Vec<u8>, Ends)>,
 }
 
 type Ends = VecDeque<(usize, u64)>;
@@ -104,7 +109,10 @@ impl Outbox {
     }
 
     /// Keeps the place of a reply that comes later.
-    pub(crate) fn defer(&mut self, slot: Slot) {
+    pub(crate) fn defer(&mut self, mut slot: Slot) {
+        if let Some((bytes, ends)) = self.spare.pop() {
+            (slot.bytes, slot.ends) = (bytes, ends);
+        }
         if let Some(last) = self.slots.back_mut() {
             self.held_bytes += last.bytes.len();
         }
@@ -157,8 +165,23 @@ impl Outbox {
             if !self.slots.is_empty() {
                 self.held_bytes -= slot.bytes.len();
             }
+            self.keep_buffers(slot);
         }
         self.invariants();
+    }
+
+    fn keep_buffers(&mut self, slot: Slot) {
+        let Slot {
+            mut bytes,
+            mut ends,
+            ..
+        } = slot;
+        let is_worth_it = 1..=SPARE_BYTES;
+        if self.spare.len() < SPARE_BUFFERS && is_worth_it.contains(&bytes.capacity()) {
+            bytes.clear();
+            ends.clear();
+            self.spare.push((bytes, ends));
+        }
     }
 
     /// The slots whose replies are awaited.
