@@ -57,8 +57,12 @@ pub(crate) struct Partition {
     /// Connections to which a deferred reply came, and since when it was awaited; empty between
     /// turns.
     replied: Vec<(u64, u64)>,
-    /// The oldest unanswered offset of each connection that has one at the end of a turn.
+    /// The oldest unanswered offset of each connection that has one at the end of a turn, and a last
+    /// entry that is no connection's: a set that is never empty keeps its memory.
     unanswered: BTreeSet<(u64, usize)>,
+    /// Connections whose oldest unanswered offset is to be looked at when the turn ends. A batch
+    /// answers within the turn, and so does not touch the set.
+    changed: Vec<u64>,
     worker: Worker,
     buffers: Buffers,
     spin: Spin,
@@ -88,7 +92,8 @@ impl Partition {
             ready: Vec::new(),
             again: Vec::new(),
             replied: Vec::new(),
-            unanswered: BTreeSet::new(),
+            unanswered: BTreeSet::from([(u64::MAX, usize::MAX)]),
+            changed: Vec::new(),
             worker,
             buffers: Buffers::default(),
             spin,
@@ -212,23 +217,15 @@ impl Partition {
         }
     }
 
-    /// Notes the oldest unanswered request of a connection. Watches for room to write only while
-    /// there is something to write: nobody else pays for it.
+    /// Notes whether the oldest unanswered request of a connection changed. Watches for room to
+    /// write only while there is something to write: nobody else pays for it.
     #[inline]
     fn after_serve(&mut self, token: u64) {
-        let key = key_of(token);
         let Some(connection) = find(&mut self.connections, token) else {
             return;
         };
-        let oldest = connection.oldest_unanswered();
-        if oldest != connection.known_unanswered {
-            if let Some(offset) = connection.known_unanswered {
-                self.unanswered.remove(&(offset, key));
-            }
-            if let Some(offset) = oldest {
-                self.unanswered.insert((offset, key));
-            }
-            connection.known_unanswered = oldest;
+        if connection.oldest_unanswered() != connection.known_unanswered {
+            self.changed.push(token);
         }
         if let Some(interest) = connection.changed_interest()
             && self
@@ -284,12 +281,38 @@ impl Partition {
         self.mailbox.connection_ended();
     }
 
+    /// Notes the oldest unanswered request of the connections where it changed.
+    fn note_unanswered(&mut self) {
+        for token in self.changed.drain(..) {
+            let key = key_of(token);
+            let Some(connection) = find(&mut self.connections, token) else {
+                continue;
+            };
+            let oldest = connection.oldest_unanswered();
+            let known = mem::replace(&mut connection.known_unanswered, oldest);
+            if known == oldest {
+                continue;
+            }
+            // The new entry comes first, so that nothing of the set's memory is given back between.
+            if let Some(offset) = oldest {
+                self.unanswered.insert((offset, key));
+            }
+            if let Some(offset) = known {
+                self.unanswered.remove(&(offset, key));
+            }
+        }
+    }
+
     /// Publishes the marks. The low-water mark is below the oldest request that a connection still
     /// has to answer; without one, everything handed out is settled.
     #[inline]
     fn end_turn(&mut self, start_ns: u64, served_ns: u64) {
+        if !self.changed.is_empty() {
+            self.note_unanswered();
+        }
         let next = self.worker.next();
-        let settled = self.unanswered.first().map_or(next, |(offset, _)| *offset);
+        let oldest = self.unanswered.first().map_or(next, |(offset, _)| *offset);
+        let settled = oldest.min(next);
         self.published.publish(next, settled);
         self.published.note_turn(served_ns - start_ns);
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
