@@ -289,6 +289,26 @@ mod tests {
         Slot::new(offset, Persistence::KeepAlive, false, 0, None)
     }
 
+    /// What has no offset, a 404 or a 100, costs memory all the same while it waits behind a slot.
+    #[test]
+    fn bytes_behind_slots_are_counted() {
+        let mut outbox = Outbox::default();
+        outbox.defer(slot(0));
+        outbox.bytes().extend_from_slice(&[0; 100]);
+        assert_eq!(outbox.unsent_bytes(), 100);
+        outbox.defer(slot(1));
+        outbox.bytes().extend_from_slice(&[0; 10]);
+        outbox.end_reply(2);
+        outbox.fill(1, &[0; 1000]);
+        assert_eq!(outbox.unsent_bytes(), 1110);
+        outbox.defer(slot(3));
+        outbox.fill(0, &[0; 5]);
+        assert_eq!(outbox.unsent_bytes(), outbox.bytes.len());
+        assert_eq!((outbox.unsent_bytes(), outbox.unanswered()), (1115, 4));
+        outbox.fill(3, &[]);
+        assert_eq!((outbox.held_bytes, outbox.held_replies), (0, 0));
+    }
+
     proptest! {
         /// Whatever is put off, and in whatever order the replies come: they leave in the order of
         /// their requests, and the oldest unanswered one is known at each step.
