@@ -1,7 +1,9 @@
 //! Futures that panic, hang, are too many, or whose client is gone.
 
+use std::pin::Pin;
 use std::sync::Once;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -95,6 +97,37 @@ fn a_future_that_panics_is_its_requests_500() {
         } else {
             reply.expect(200, &n.to_string());
         }
+    }
+}
+
+/// A future that is ready at once, and panics when it is dropped.
+struct BadDrop(u64);
+
+impl Future for BadDrop {
+    type Output = u64;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<u64> {
+        Poll::Ready(self.0)
+    }
+}
+
+impl Drop for BadDrop {
+    fn drop(&mut self) {
+        panic!("expected");
+    }
+}
+
+#[test]
+fn a_future_that_panics_when_it_is_dropped_has_answered_before() {
+    silence_panics();
+    let service = serve(|stream| {
+        let later = stream.map(number).map_async(BadDrop);
+        later.make_reply().write_stream()
+    });
+    let mut client = service.client();
+    client.send(&numbered(0..20));
+    for n in 0..20 {
+        client.reply().expect(200, &n.to_string());
     }
 }
 
