@@ -12,6 +12,7 @@
 mod client;
 
 use std::collections::VecDeque;
+use std::fs;
 use std::ops::Range;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -282,6 +283,28 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// How often the partitions' threads fell asleep so far.
+fn wake_ups() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").expect("the threads of this process");
+    let statuses =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once('\t')?.1.to_owned())
+    };
+    statuses
+        .filter(|status| {
+            let name = field(status, "Name:");
+            name.is_some_and(|name| name == "snapback-0" || name == "snapback-1")
+        })
+        .filter_map(|status| {
+            field(&status, "voluntary_ctxt_switches:")?
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
 /// SplitMix64.
 struct Random(u64);
 
@@ -371,14 +394,15 @@ fn every_client_that_stays_gets_its_own_answers_in_order() {
     let answers = answers.into_inner();
     assert!(answers > REQUESTS * 8 / 10, "{answers} answers were seen");
     expect_rest(&query);
-    // What is at rest does not spin, whichever clients went away in the middle.
-    let before = cpu_time();
+    // What is at rest does not spin, nor wake up for deadlines, whichever clients went away.
+    let before = (cpu_time(), wake_ups());
+    assert!(before.1 > 0, "the partitions' threads were not found");
     let second = query.await_termination_timeout(Duration::from_secs(1));
     assert!(!second.expect("no error"), "the query ended by itself");
-    let spent = cpu_time() - before;
+    let (spent, wake_ups) = (cpu_time() - before.0, wake_ups() - before.1);
     assert!(
-        spent < Duration::from_millis(100),
-        "{spent:?} of CPU in an idle second"
+        spent < Duration::from_millis(100) && wake_ups < 5,
+        "{spent:?} of CPU, {wake_ups} wake-ups of partitions in an idle second"
     );
     query.stop().expect("an orderly end");
 
