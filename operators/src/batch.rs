@@ -81,12 +81,13 @@ impl<F: Clone, In, Out> Batch<F, In, Out> {
 
     /// Whether the rows are to be run in this turn.
     fn is_due(&mut self, turn: &mut dyn Turn) -> bool {
-        let delay_ns = self.options.max_batch_delay.as_nanos() as u64;
+        let delay_ns = self.options.max_batch_delay.as_nanos();
+        let delay_ns = u64::try_from(delay_ns).unwrap_or(u64::MAX);
         if delay_ns == 0 || self.rows.len() >= self.options.max_batch_size {
             return true;
         }
         let now_ns = turn.now_ns();
-        let due_ns = *self.due_ns.get_or_insert(now_ns + delay_ns);
+        let due_ns = *self.due_ns.get_or_insert(now_ns.saturating_add(delay_ns));
         if now_ns < due_ns {
             turn.settle_again_at(due_ns);
         }
@@ -98,10 +99,9 @@ impl<F: Clone, In, Out> Batch<F, In, Out>
 where
     F: FnMut(&[In], &mut Vec<Out>),
 {
-    /// Runs the closure over `self.rows[range]`; whether there is a result for each row.
-    fn run(&mut self, range: std::ops::Range<usize>) -> bool {
+    /// Runs the closure over the rows; whether there is a result for each.
+    fn run(&mut self, rows: &[In]) -> bool {
         self.results.clear();
-        let rows = &self.rows[range];
         let (f, results) = (&mut self.f, &mut self.results);
         match catch_unwind(AssertUnwindSafe(|| f(rows, results))) {
             Ok(()) => self.results.len() == rows.len(),
@@ -153,30 +153,29 @@ where
             return;
         }
         self.due_ns = None;
+        // Both are taken, so that a panic of the user's `Clone` or `Drop` loses pairs: a row that
+        // stayed without its ticket would answer somebody else's request.
         let mut tickets = std::mem::take(&mut self.tickets);
+        let mut rows = std::mem::take(&mut self.rows);
         let mut next = tickets.drain(..);
-        let mut start = 0;
-        while start < self.rows.len() {
-            let end = (start + self.options.max_batch_size).min(self.rows.len());
-            if self.run(start..end) {
-                for result in self.results.drain(..) {
-                    let Some(ticket) = next.next() else { break };
+        for rows in rows.chunks(self.options.max_batch_size.max(1)) {
+            if self.run(rows) {
+                for (result, ticket) in self.results.drain(..).zip(next.by_ref()) {
                     go_on(turn, ticket, result, rest);
                 }
-            } else {
-                for row in start..end {
-                    let Some(ticket) = next.next() else { break };
-                    match self.run(row..row + 1).then(|| self.results.pop()).flatten() {
-                        Some(result) => go_on(turn, ticket, result, rest),
-                        None => fail(turn, ticket),
-                    }
+                continue;
+            }
+            for (row, ticket) in rows.chunks(1).zip(next.by_ref()) {
+                match self.run(row).then(|| self.results.pop()).flatten() {
+                    Some(result) => go_on(turn, ticket, result, rest),
+                    None => fail(turn, ticket),
                 }
             }
-            start = end;
         }
         drop(next);
+        rows.clear();
         self.tickets = tickets;
-        self.rows.clear();
+        self.rows = rows;
     }
 
     fn refresh(&mut self, pristine: &Self) {

@@ -1,9 +1,9 @@
 //! `map_async`: each row becomes another by way of a future.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
@@ -110,7 +110,8 @@ where
         let ticket = cx.defer()?;
         let (place, waker) = (ticket.place(), cx.waker());
         let work = async move {
-            let output = CatchUnwind(Box::pin(future)).await;
+            let mut future = pin!(future);
+            let output = poll_fn(|cx| poll_caught(future.as_mut(), cx)).await;
             let completions = Arc::clone(&in_flight.0);
             let completion = Completion {
                 ticket,
@@ -143,19 +144,16 @@ where
     }
 }
 
-/// A future whose panic is an output, `None`.
-struct CatchUnwind<Fut>(Pin<Box<Fut>>);
-
-impl<Fut: Future> Future for CatchUnwind<Fut> {
-    type Output = Option<Fut::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Some),
-            Err(payload) => {
-                discard_payload(payload);
-                Poll::Ready(None)
-            }
+/// Polls a future whose panic is an output, `None`.
+fn poll_caught<Fut: Future>(
+    future: Pin<&mut Fut>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Option<Fut::Output>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(payload) => {
+            discard_payload(payload);
+            Poll::Ready(None)
         }
     }
 }

@@ -31,12 +31,18 @@ pub(crate) struct Connection {
     readable: bool,
     /// The peer hung up, so that the socket must be read until its end is seen.
     hung_up: bool,
+    /// The peer takes no more replies.
+    is_gone: bool,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
     /// What the poller was told to watch for.
     interest: Interest,
     /// The oldest unanswered offset, as the partition knows it.
     pub(crate) known_unanswered: Option<u64>,
+    /// It stands in the partition's list of connections to serve, where it must not stand twice.
+    pub(crate) is_ready: bool,
+    /// A deferred reply came in this turn.
+    pub(crate) is_replied: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +79,12 @@ impl Connection {
             phase: Phase::Open,
             readable: true,
             hung_up: false,
+            is_gone: false,
             wanted_bytes: 0,
             interest: Interest::Read,
             known_unanswered: None,
+            is_ready: false,
+            is_replied: false,
         }
     }
 
@@ -85,9 +94,10 @@ impl Connection {
 
     /// Notes an event of the poller.
     #[inline]
-    pub(crate) fn note_event(&mut self, hung_up: bool) {
+    pub(crate) fn note_event(&mut self, hung_up: bool, is_gone: bool) {
         self.readable = true;
         self.hung_up |= hung_up;
+        self.is_gone |= is_gone;
     }
 
     /// The offset of the oldest request whose reply is not sent.
@@ -103,10 +113,16 @@ impl Connection {
         self.outbox.as_deref_mut()
     }
 
+    /// Takes the outbox out of a connection that is closed.
+    pub(crate) fn take_outbox(&mut self) -> Option<Box<Outbox>> {
+        self.outbox.take()
+    }
+
     /// What the poller is to watch for, when that changed.
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
-        let interest = if self.outbox.is_some() {
+        let has_unsent = |outbox: &Outbox| !outbox.is_flushed();
+        let interest = if self.outbox.as_deref().is_some_and(has_unsent) {
             Interest::ReadWrite
         } else {
             Interest::Read
@@ -139,7 +155,8 @@ impl Connection {
         } else {
             self.inbox = Some(buffers.shrink(inbox));
         }
-        if served == Served::Closed || outbox.is_empty() {
+        // The outbox of a closed connection tells how many replies are awaited in it.
+        if served != Served::Closed && outbox.is_empty() {
             buffers.take_outbox(outbox);
         } else {
             self.outbox = Some(outbox);
@@ -183,6 +200,9 @@ impl Connection {
         let again = (again || more) && !is_full(outbox, worker);
         Ok(if again {
             Served::Again
+        } else if self.is_gone {
+            // Where nothing is read, no read tells of it; who still waits for replies waits in vain.
+            Served::Closed
         } else {
             Served::Waiting
         })

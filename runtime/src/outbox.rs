@@ -8,6 +8,9 @@ use crate::io::socket::Socket;
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
 const COMPACT_BYTES: usize = 64 << 10;
+/// How many buffers of slots wait to be used again, and how large one may be.
+const SPARE_BUFFERS: usize = 64;
+const SPARE_BYTES: usize = 1 << 10;
 
 /// Replies in the order of their requests; those before `sent` are with the kernel.
 ///
@@ -23,10 +26,12 @@ pub(crate) struct Outbox {
     ends: Ends,
     /// Replies that come later, oldest first.
     slots: VecDeque<Slot>,
-    /// Bytes that wait in slots.
+    /// Bytes that wait in slots, but for the last one, which is still written to.
     held_bytes: usize,
     /// Replies that wait in slots, or behind them.
     held_replies: usize,
+    /// Emptied buffers of slots.
+    spare: Vec<(Vec<u8>, Ends)>,
 }
 
 type Ends = VecDeque<(usize, u64)>;
@@ -47,8 +52,6 @@ pub(crate) struct Slot {
     /// The reply, once it came, then those behind it.
     bytes: Vec<u8>,
     ends: Ends,
-    /// How many of the bytes are in the outbox's count of held ones.
-    counted_bytes: usize,
 }
 
 impl Slot {
@@ -68,7 +71,6 @@ impl Slot {
             is_filled: false,
             bytes: Vec::new(),
             ends: VecDeque::new(),
-            counted_bytes: 0,
         }
     }
 }
@@ -99,8 +101,6 @@ impl Outbox {
         match self.slots.back_mut() {
             None => self.ends.push_back((self.bytes.len(), offset)),
             Some(slot) => {
-                self.held_bytes += slot.bytes.len() - slot.counted_bytes;
-                slot.counted_bytes = slot.bytes.len();
                 self.held_replies += 1;
                 slot.ends.push_back((slot.bytes.len(), offset));
             }
@@ -109,7 +109,13 @@ impl Outbox {
     }
 
     /// Keeps the place of a reply that comes later.
-    pub(crate) fn defer(&mut self, slot: Slot) {
+    pub(crate) fn defer(&mut self, mut slot: Slot) {
+        if let Some((bytes, ends)) = self.spare.pop() {
+            (slot.bytes, slot.ends) = (bytes, ends);
+        }
+        if let Some(last) = self.slots.back_mut() {
+            self.held_bytes += last.bytes.len();
+        }
         self.held_replies += 1;
         self.slots.push_back(slot);
         self.invariants();
@@ -142,8 +148,9 @@ impl Outbox {
                 *end += reply.len();
             }
             slot.ends.push_front((reply.len(), offset));
-            self.held_bytes += reply.len();
-            slot.counted_bytes += reply.len();
+            if index + 1 < self.slots.len() {
+                self.held_bytes += reply.len();
+            }
             return;
         }
         self.bytes.extend_from_slice(reply);
@@ -155,9 +162,26 @@ impl Outbox {
             self.ends
                 .extend(slot.ends.iter().map(|(end, offset)| (start + end, *offset)));
             self.held_replies -= slot.ends.len();
-            self.held_bytes -= slot.counted_bytes;
+            if !self.slots.is_empty() {
+                self.held_bytes -= slot.bytes.len();
+            }
+            self.keep_buffers(slot);
         }
         self.invariants();
+    }
+
+    fn keep_buffers(&mut self, slot: Slot) {
+        let Slot {
+            mut bytes,
+            mut ends,
+            ..
+        } = slot;
+        let is_worth_it = 1..=SPARE_BYTES;
+        if self.spare.len() < SPARE_BUFFERS && is_worth_it.contains(&bytes.capacity()) {
+            bytes.clear();
+            ends.clear();
+            self.spare.push((bytes, ends));
+        }
     }
 
     /// The slots whose replies are awaited.
@@ -223,7 +247,8 @@ impl Outbox {
     /// How many bytes wait.
     #[inline]
     pub(crate) fn unsent_bytes(&self) -> usize {
-        self.bytes.len() - self.sent + self.held_bytes
+        let last_bytes = self.slots.back().map_or(0, |slot| slot.bytes.len());
+        self.bytes.len() - self.sent + self.held_bytes + last_bytes
     }
 
     /// How many requests wait for the end of their reply to be sent.
@@ -250,6 +275,7 @@ impl Outbox {
         debug_assert!(self.ends.iter().all(|(end, _)| sendable.contains(end)));
         debug_assert!(self.slots.iter().map(|slot| slot.offset).is_sorted());
         debug_assert!(self.slots.front().is_none_or(|slot| !slot.is_filled));
+        debug_assert!(!self.slots.is_empty() || self.held_bytes == 0 && self.held_replies == 0);
     }
 }
 
@@ -261,6 +287,26 @@ mod tests {
 
     fn slot(offset: u64) -> Slot {
         Slot::new(offset, Persistence::KeepAlive, false, 0, None)
+    }
+
+    /// What has no offset, a 404 or a 100, costs memory all the same while it waits behind a slot.
+    #[test]
+    fn bytes_behind_slots_are_counted() {
+        let mut outbox = Outbox::default();
+        outbox.defer(slot(0));
+        outbox.bytes().extend_from_slice(&[0; 100]);
+        assert_eq!(outbox.unsent_bytes(), 100);
+        outbox.defer(slot(1));
+        outbox.bytes().extend_from_slice(&[0; 10]);
+        outbox.end_reply(2);
+        outbox.fill(1, &[0; 1000]);
+        assert_eq!(outbox.unsent_bytes(), 1110);
+        outbox.defer(slot(3));
+        outbox.fill(0, &[0; 5]);
+        assert_eq!(outbox.unsent_bytes(), outbox.bytes.len());
+        assert_eq!((outbox.unsent_bytes(), outbox.unanswered()), (1115, 4));
+        outbox.fill(3, &[]);
+        assert_eq!((outbox.held_bytes, outbox.held_replies), (0, 0));
     }
 
     proptest! {

@@ -41,6 +41,8 @@ pub(crate) struct Event {
     pub(crate) token: u64,
     /// The peer will send no more: what it sent has to be read to its end.
     pub(crate) hung_up: bool,
+    /// The peer takes no more either: it reset the connection.
+    pub(crate) is_gone: bool,
 }
 
 /// How long to wait for events.
@@ -134,6 +136,7 @@ impl Poller {
             take(Event {
                 token: event.data.u64(),
                 hung_up: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
+                is_gone: flags.intersects(Flags::HUP | Flags::ERR),
             });
         }
         Ok(events.len())

@@ -115,11 +115,13 @@ impl Deferrals {
         }
     }
 
-    /// What the operators need to defer the request whose reply belongs to `place`.
+    /// What the operators need to defer the request whose reply belongs to `place`; `is_counted`
+    /// when it is deferred already.
     #[inline]
-    pub(crate) fn desk(&mut self, place: Place) -> Desk<'_> {
+    pub(crate) fn desk(&mut self, place: Place, is_counted: bool) -> Desk<'_> {
         Desk {
             place,
+            is_counted,
             deferrals: self,
             work: None,
         }
@@ -129,6 +131,7 @@ impl Deferrals {
 /// Where the operators put off the reply to one request.
 pub(crate) struct Desk<'d> {
     place: Place,
+    is_counted: bool,
     deferrals: &'d mut Deferrals,
     work: Option<Work>,
 }
@@ -142,7 +145,7 @@ impl Desk<'_> {
 
 impl Host for Desk<'_> {
     fn reserve(&mut self, request: &Request<'_>) -> Option<Ticket> {
-        if self.deferrals.waiting >= MAX_WAITING {
+        if !self.is_counted && self.deferrals.waiting >= MAX_WAITING {
             return None;
         }
         let mut head = self.deferrals.heads.pop().unwrap_or_default();

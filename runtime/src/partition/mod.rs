@@ -16,6 +16,7 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +57,12 @@ pub(crate) struct Partition {
     /// Connections to which a deferred reply came, and since when it was awaited; empty between
     /// turns.
     replied: Vec<(u64, u64)>,
-    /// The oldest unanswered offset of each connection that has one at the end of a turn.
+    /// The oldest unanswered offset of each connection that has one at the end of a turn, and a last
+    /// entry that is no connection's: a set that is never empty keeps its memory.
     unanswered: BTreeSet<(u64, usize)>,
+    /// Connections whose oldest unanswered offset is to be looked at when the turn ends. A batch
+    /// answers within the turn, and so does not touch the set.
+    changed: Vec<u64>,
     worker: Worker,
     buffers: Buffers,
     spin: Spin,
@@ -87,7 +92,8 @@ impl Partition {
             ready: Vec::new(),
             again: Vec::new(),
             replied: Vec::new(),
-            unanswered: BTreeSet::new(),
+            unanswered: BTreeSet::from([(u64::MAX, usize::MAX)]),
+            changed: Vec::new(),
             worker,
             buffers: Buffers::default(),
             spin,
@@ -122,8 +128,11 @@ impl Partition {
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
         let mut served_ns = start_ns;
-        let mut ready = std::mem::take(&mut self.ready);
+        let mut ready = mem::take(&mut self.ready);
         for token in ready.drain(..) {
+            if let Some(connection) = find(&mut self.connections, token) {
+                connection.is_ready = false;
+            }
             let before = self.worker.answered();
             self.serve(token);
             let requests = self.worker.answered() - before;
@@ -134,11 +143,11 @@ impl Partition {
                     .record(served_ns - start_ns, requests);
             }
         }
-        // The emptied list is reused; what is to be served again comes first in the next turn.
-        self.ready = std::mem::replace(&mut self.again, ready);
         if due || self.worker.deferrals().any() {
             served_ns = self.settle();
         }
+        // The emptied list is reused; what is to be served again comes first in the next turn.
+        self.ready = mem::replace(&mut self.again, ready);
         self.end_turn(start_ns, served_ns);
         Ok(())
     }
@@ -161,8 +170,10 @@ impl Partition {
             token if token >= FIRST_LISTENER => listeners |= 1 << (token - FIRST_LISTENER).min(31),
             token => {
                 if let Some(connection) = find(connections, token) {
-                    connection.note_event(event.hung_up);
-                    ready.push(token);
+                    connection.note_event(event.hung_up, event.is_gone);
+                    if !mem::replace(&mut connection.is_ready, true) {
+                        ready.push(token);
+                    }
                 }
             }
         })?;
@@ -203,30 +214,24 @@ impl Partition {
         match connection.serve(token, &mut self.worker, &mut self.buffers) {
             Served::Waiting => self.after_serve(token),
             Served::Again => {
+                if !mem::replace(&mut connection.is_ready, true) {
+                    self.again.push(token);
+                }
                 self.after_serve(token);
-                self.again.push(token);
             }
             Served::Closed => self.close(token),
         }
     }
 
-    /// Notes the oldest unanswered request of a connection. Watches for room to write only while
-    /// there is something to write: nobody else pays for it.
+    /// Notes whether the oldest unanswered request of a connection changed. Watches for room to
+    /// write only while there is something to write: nobody else pays for it.
     #[inline]
     fn after_serve(&mut self, token: u64) {
-        let key = key_of(token);
         let Some(connection) = find(&mut self.connections, token) else {
             return;
         };
-        let oldest = connection.oldest_unanswered();
-        if oldest != connection.known_unanswered {
-            if let Some(offset) = connection.known_unanswered {
-                self.unanswered.remove(&(offset, key));
-            }
-            if let Some(offset) = oldest {
-                self.unanswered.insert((offset, key));
-            }
-            connection.known_unanswered = oldest;
+        if connection.oldest_unanswered() != connection.known_unanswered {
+            self.changed.push(token);
         }
         if let Some(interest) = connection.changed_interest()
             && self
@@ -243,7 +248,7 @@ impl Partition {
     fn settle(&mut self) -> u64 {
         let mut outboxes = Replies {
             connections: &mut self.connections,
-            replied: std::mem::take(&mut self.replied),
+            replied: mem::take(&mut self.replied),
         };
         self.worker.settle(&mut outboxes);
         if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
@@ -253,7 +258,11 @@ impl Partition {
         }
         let mut replied = outboxes.replied;
         for (token, _) in &replied {
-            self.serve(*token);
+            // Once for all replies that came to it.
+            let connection = find(&mut self.connections, *token);
+            if connection.is_some_and(|connection| mem::take(&mut connection.is_replied)) {
+                self.serve(*token);
+            }
         }
         let served_ns = now_ns();
         for (_, since_ns) in replied.drain(..) {
@@ -269,20 +278,47 @@ impl Partition {
         if let Some(offset) = connection.known_unanswered {
             self.unanswered.remove(&(offset, key_of(token)));
         }
-        if let Some(outbox) = connection.outbox() {
+        if let Some(outbox) = connection.take_outbox() {
             self.worker
                 .deferrals()
                 .remove(outbox.awaited_slots().count());
+            self.buffers.take_outbox(outbox);
         }
         self.mailbox.connection_ended();
+    }
+
+    /// Notes the oldest unanswered request of the connections where it changed.
+    fn note_unanswered(&mut self) {
+        for token in self.changed.drain(..) {
+            let key = key_of(token);
+            let Some(connection) = find(&mut self.connections, token) else {
+                continue;
+            };
+            let oldest = connection.oldest_unanswered();
+            let known = mem::replace(&mut connection.known_unanswered, oldest);
+            if known == oldest {
+                continue;
+            }
+            // The new entry comes first, so that nothing of the set's memory is given back between.
+            if let Some(offset) = oldest {
+                self.unanswered.insert((offset, key));
+            }
+            if let Some(offset) = known {
+                self.unanswered.remove(&(offset, key));
+            }
+        }
     }
 
     /// Publishes the marks. The low-water mark is below the oldest request that a connection still
     /// has to answer; without one, everything handed out is settled.
     #[inline]
     fn end_turn(&mut self, start_ns: u64, served_ns: u64) {
+        if !self.changed.is_empty() {
+            self.note_unanswered();
+        }
         let next = self.worker.next();
-        let settled = self.unanswered.first().map_or(next, |(offset, _)| *offset);
+        let oldest = self.unanswered.first().map_or(next, |(offset, _)| *offset);
+        let settled = oldest.min(next);
         self.published.publish(next, settled);
         self.published.end_turn(served_ns - start_ns);
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
@@ -332,7 +368,9 @@ impl Partition {
         let token = token(self.generation, entry.key());
         match self.poller.add(&socket, token, Interest::Read) {
             Ok(()) => {
-                entry.insert((self.generation, Box::new(Connection::new(socket, peer))));
+                let mut connection = Box::new(Connection::new(socket, peer));
+                connection.is_ready = true;
+                entry.insert((self.generation, connection));
                 self.ready.push(token);
             }
             Err(error) => {
@@ -407,6 +445,9 @@ impl Outboxes for Replies<'_> {
     }
 
     fn replied(&mut self, place: Place, since_ns: u64) {
+        if let Some(connection) = find(self.connections, place.connection) {
+            connection.is_replied = true;
+        }
         self.replied.push((place.connection, since_ns));
     }
 }

@@ -160,10 +160,11 @@ impl Worker {
             return keep_alive;
         }
         self.next += 1;
-        let mut desk = deferrals.desk(Place {
+        let place = Place {
             connection,
             slot: offset,
-        });
+        };
+        let mut desk = deferrals.desk(place, false);
         if replier.call(&mut **chain, &request, out, &mut desk) {
             let work = desk.into_work();
             out.truncate(room.start);
@@ -412,7 +413,7 @@ impl Turn for Settling<'_> {
             .outboxes
             .fill(place, self.scratch, self.replier, &mut |replier, out| {
                 head.with_request(run, |request| {
-                    let mut desk = deferrals.desk(place);
+                    let mut desk = deferrals.desk(place, true);
                     let unanswered_status = replier.policy.unanswered_status;
                     let mut cx =
                         Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
