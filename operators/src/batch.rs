@@ -200,8 +200,5 @@ pub(crate) fn go_on<T: 'static, S: Sink<Owned<T>>>(
 
 /// The row of a ticket failed: its request is answered 500.
 pub(crate) fn fail(turn: &mut dyn Turn, ticket: Ticket) {
-    turn.resume(ticket, &mut |cx| {
-        let detail = format!("the pipeline failed at request {}", cx.request().id());
-        cx.reply().problem(500, &detail);
-    });
+    turn.resume(ticket, &mut |cx| cx.fail());
 }

@@ -12,6 +12,7 @@ pub struct Context<'c, 'r> {
     reply: Reply<'c>,
     host: &'c mut dyn Host,
     deferred: bool,
+    failed: bool,
 }
 
 impl<'c, 'r> Context<'c, 'r> {
@@ -23,6 +24,7 @@ impl<'c, 'r> Context<'c, 'r> {
             reply,
             host,
             deferred: false,
+            failed: false,
         }
     }
 
@@ -57,6 +59,21 @@ impl<'c, 'r> Context<'c, 'r> {
     #[inline]
     pub fn is_deferred(&self) -> bool {
         self.deferred
+    }
+
+    /// Answers 500: an operator failed at this request. Whoever drives the chain logs it.
+    #[cold]
+    pub fn fail(&mut self) {
+        let detail = format!("the pipeline failed at request {}", self.request.id());
+        self.reply.reset();
+        self.reply.problem(500, &detail);
+        self.failed = true;
+    }
+
+    /// Whether an operator failed at this request.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Takes back everything that was done for the request, so that it can be tried again.

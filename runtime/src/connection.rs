@@ -108,6 +108,11 @@ impl Connection {
             .and_then(|outbox| outbox.oldest_unanswered())
     }
 
+    /// Whether everything is sent and nothing more will be read as a request.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. })
+    }
+
     /// Where replies wait, if some do.
     pub(crate) fn outbox(&mut self) -> Option<&mut Outbox> {
         self.outbox.as_deref_mut()

@@ -45,8 +45,8 @@ pub use reader::{Server, ServerReader, StreamReader};
 pub use service_info::ServiceInfo;
 pub use session::{Session, Streams};
 pub use snapback_operators::{
-    ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe, Peer, Pipeline,
-    Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
+    BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
+    Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
 };
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;
@@ -54,6 +54,7 @@ pub use writer::StreamWriter;
 /// What a program with a pipeline names.
 pub mod prelude {
     pub use crate::{
-        Continuous, Pipeline, Refusal, Reply, Request, Row, Session, StreamingQuery, Table,
+        BatchOptions, Continuous, Pipeline, Refusal, Reply, Request, Row, Session, StreamingQuery,
+        Table,
     };
 }

@@ -109,12 +109,18 @@ impl Partition {
 
     /// Runs until the partition is stopped, or drained.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        while self.phase == Phase::Serving
-            || self.phase == Phase::Draining && !self.connections.is_empty()
-        {
+        while self.phase == Phase::Serving || self.phase == Phase::Draining && !self.is_drained() {
             self.turn()?;
         }
         Ok(())
+    }
+
+    /// Whether no connection is left to which a reply may be owed. Those that only linger were told
+    /// so, and have everything.
+    fn is_drained(&self) -> bool {
+        self.connections
+            .iter()
+            .all(|(_, (_, connection))| connection.is_over())
     }
 
     /// One pass of the loop.

@@ -261,7 +261,8 @@ impl Replier {
         let mut cx = Context::new(request, Reply::new(out, &mut self.head), desk);
         while let Err(Panicked) = panics::in_operators(|| chain.call(&mut cx)) {
             if attempts == self.policy.max_attempts {
-                give_up(attempts, &mut cx, &mut self.log);
+                cx.fail();
+                log_failure(attempts, &cx, &mut self.log);
                 break;
             }
             attempts += 1;
@@ -318,17 +319,16 @@ fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16, log: &mut LogLimit
     }
 }
 
-/// Answers 500 to a request whose operators panicked. The log says where, and nothing of what the
-/// panic said, which may hold a part of the request.
+/// The log says where an operator failed, and nothing of what the panic said, which may hold a part
+/// of the request.
 #[cold]
-fn give_up(attempts: u32, cx: &mut Context<'_, '_>, log: &mut LogLimit) {
-    let (id, place) = (cx.request().id(), panics::take_place());
+fn log_failure(attempts: u32, cx: &Context<'_, '_>, log: &mut LogLimit) {
+    let place = panics::take_place();
     if let Some(suppressed) = log.pass(unix_seconds()) {
         let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
-        tracing::error!(request_id = %id, attempts, place, suppressed, "an operator panicked: answered 500");
+        let request_id = cx.request().id();
+        tracing::error!(%request_id, attempts, place, suppressed, "an operator failed: answered 500");
     }
-    cx.reply()
-        .problem(500, &format!("the pipeline failed at request {id}"));
 }
 
 /// The pipeline's reply must not be sent.
@@ -421,7 +421,10 @@ impl Turn for Settling<'_> {
                         discard_payload(payload);
                         *panicked = true;
                         cx.reset();
-                        give_up(1, &mut cx, &mut replier.log);
+                        cx.fail();
+                    }
+                    if cx.has_failed() {
+                        log_failure(1, &cx, &mut replier.log);
                     }
                     let deferred = cx.is_deferred();
                     if !deferred {
