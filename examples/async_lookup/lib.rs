@@ -1,0 +1,1 @@
+//! The example is the file beside this one.
