@@ -1,11 +1,15 @@
 //! What the examples share; each example is a file beside this one.
 
+use std::io::IsTerminal;
+
 use snapback::StreamingQuery;
 
 /// Shows the log of the library, on standard error.
 pub fn log_to_stderr() {
+    let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(ansi)
         .with_target(false)
         .init();
 }

@@ -42,6 +42,11 @@ enum Service {
     Hello,
     /// Any request is answered with `{"id":"<request id>"}`.
     Id,
+    /// As `hello`, but the pipeline panics at `{"foo":"poison",…}`.
+    Poison,
+    /// The body says what happens: `panic`, `refuse` (422), `defer…` (through a future, a batch and
+    /// another future, and then echoed); anything else is echoed at once.
+    Mixed,
 }
 
 #[derive(Deserialize, Row)]
@@ -110,6 +115,32 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
             .map(|row| FooLength {
                 foo_length: row.foo.chars().count(),
             })
+            .make_reply()
+            .write_stream(),
+        Service::Poison => requests
+            .parse_request::<Hello>()
+            .map(|row| {
+                assert_ne!(row.foo, "poison");
+                FooLength {
+                    foo_length: row.foo.chars().count(),
+                }
+            })
+            .make_reply()
+            .write_stream(),
+        Service::Mixed => requests
+            .map(|request| String::from_utf8_lossy(request.body()).into_owned())
+            .try_map(|body| match body.as_str() {
+                "panic" => panic!("as the body says"),
+                "refuse" => Err((422, "refused, as the body says")),
+                _ => Ok(body),
+            })
+            .send_reply(|body| (!body.starts_with("defer")).then(|| body.clone()))
+            .filter(|body| body.starts_with("defer"))
+            .map_async(|body| async { body })
+            .batch(BatchOptions::default(), |bodies, out| {
+                out.extend_from_slice(bodies)
+            })
+            .map_async(|body| async { body })
             .make_reply()
             .write_stream(),
         Service::Id => requests

