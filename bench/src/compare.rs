@@ -11,7 +11,7 @@ mod table;
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<Comparison, Box<dyn Error
     }
     Ok(Comparison {
         machine: machine(),
-        command: std::env::args().collect(),
+        command: std::env::args().map(without_folder).collect(),
         base: base.name().to_owned(),
         pairs,
     })
@@ -219,6 +219,16 @@ fn measure(
         load_busy: report.busy,
         errors: report.errors.total(),
     })
+}
+
+/// An argument that is an absolute path, by its last part: where a checkout lies is nobody's concern.
+fn without_folder(argument: String) -> String {
+    let path = Path::new(&argument);
+    let name = path.file_name().filter(|_| path.is_absolute());
+    name.map_or_else(
+        || argument.clone(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// The model of the CPU and the release of the kernel, as far as the system tells.

@@ -10,6 +10,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, Location};
 use std::sync::Once;
+use std::thread;
+
+/// The name of the threads that run nothing but the futures of operators.
+pub(crate) const TASK_THREAD: &str = "snapback-tasks";
 
 thread_local! {
     static IN_OPERATORS: Cell<bool> = const { Cell::new(false) };
@@ -36,7 +40,7 @@ pub(crate) fn install_hook() {
     INSTALLED.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if IN_OPERATORS.get() {
+            if IN_OPERATORS.get() || thread::current().name() == Some(TASK_THREAD) {
                 LAST.set(info.location().map(place));
             } else if IS_PARTITION.get() {
                 let backtrace = Backtrace::force_capture();
@@ -58,11 +62,6 @@ fn place(location: &Location<'_>) -> Place {
 /// From now on this thread is a partition's.
 pub(crate) fn thread_is_partition() {
     IS_PARTITION.set(true);
-}
-
-/// From now on this thread runs nothing but operators.
-pub(crate) fn thread_runs_operators() {
-    IN_OPERATORS.set(true);
 }
 
 /// Runs operators, whose panics `work` catches.

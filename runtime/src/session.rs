@@ -201,8 +201,7 @@ impl Registry {
             return Ok(runtime.handle().clone());
         }
         let built = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("snapback-tasks")
-            .on_thread_start(panics::thread_runs_operators)
+            .thread_name(panics::TASK_THREAD)
             .enable_all()
             .build()
             .map_err(Error::system(
