@@ -17,6 +17,9 @@ use crate::io::socket::Socket;
 /// keeps the socket.
 const ACCEPTED: usize = 1024;
 
+/// The count of connections of a partition that takes none any more: it is never the fewest.
+const RETIRED: usize = usize::MAX;
+
 /// The life of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -132,7 +135,24 @@ impl Mailbox {
 
     /// How many connections the partition has or is about to get.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        match self.connections.load(Ordering::Relaxed) {
+            RETIRED => 0,
+            connections => connections,
+        }
+    }
+
+    /// For the partition, when it has drained: nobody picks it any more. Fails, so that it must
+    /// serve on, when it is about to get another connection than the `held` ones.
+    pub(crate) fn retire(&self, held: usize) -> bool {
+        let relaxed = Ordering::Relaxed;
+        self.connections
+            .compare_exchange(held, RETIRED, relaxed, relaxed)
+            .is_ok()
+    }
+
+    /// Whether the partition has [retired](Self::retire); its connections are not counted any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) == RETIRED
     }
 
     /// Counts a connection that ended.
@@ -146,7 +166,7 @@ impl Mailbox {
         loop {
             let counts = mailboxes
                 .iter()
-                .map(|mailbox| (mailbox.connections(), mailbox));
+                .map(|mailbox| (mailbox.connections.load(Ordering::Relaxed), mailbox));
             let (count, mailbox) = counts
                 .min_by_key(|(count, _)| *count)
                 .expect("a query has a partition at least");

@@ -121,6 +121,7 @@ impl Partition {
         self.connections
             .iter()
             .all(|(_, (_, connection))| connection.is_over())
+            && self.mailbox.retire(self.connections.len())
     }
 
     /// One pass of the loop.
@@ -436,6 +437,9 @@ impl Replies<'_> {
 /// Connections that a partition leaves behind, when it ends or panicked, are not counted any more.
 impl Drop for Partition {
     fn drop(&mut self) {
+        if self.mailbox.is_retired() {
+            return;
+        }
         self.connections
             .iter()
             .for_each(|_| self.mailbox.connection_ended());
