@@ -82,6 +82,8 @@ impl Partition {
         let poller = Poller::new()?;
         poller.add(mailbox.wake(), WAKE, Interest::Wake)?;
         acceptor.watch(&poller, FIRST_LISTENER)?;
+        // What was sent to a partition that ended in a panic is its successor's to take.
+        mailbox.ring();
         Ok(Partition {
             poller,
             mailbox,
@@ -165,7 +167,7 @@ impl Partition {
     fn wait(&mut self) -> io::Result<bool> {
         let wait = if !self.ready.is_empty() || self.spin.look_again(now_ns) {
             Wait::Poll
-        } else if self.mailbox.may_sleep(self.phase) {
+        } else if self.mailbox.may_sleep() {
             self.sleep()
         } else {
             Wait::Poll
@@ -191,12 +193,15 @@ impl Partition {
             self.mailbox.wake().clear();
         }
         // A partition that never sleeps is never woken: it looks at its mailbox at each turn.
-        self.take_messages()?;
+        let mut completed = false;
+        if self.mailbox.has_news() {
+            self.take_messages()?;
+            completed = self.mailbox.take_completed();
+        }
         if listeners != 0 || self.acceptor.is_paused() {
             self.accept(listeners)?;
         }
         // A future may also have ended whose client is gone: its output is still to be taken.
-        let completed = self.mailbox.take_completed();
         let due_ns = self.worker.deferrals().due_ns();
         Ok(completed || due_ns.is_some_and(|due_ns| due_ns <= now_ns()))
     }
