@@ -353,10 +353,8 @@ impl Partition {
             self.admit(socket, peer);
         }
         let phase = self.mailbox.phase();
-        if phase > self.phase {
-            if mem::replace(&mut self.phase, phase) == Phase::Serving {
-                self.begin_drain();
-            }
+        if phase > self.phase && mem::replace(&mut self.phase, phase) == Phase::Serving {
+            self.begin_drain();
         }
         Ok(())
     }
