@@ -420,7 +420,8 @@ impl<S, R: Row, O> Pipeline<S, R, O> {
         self.then(MakeReplyWith { f })
     }
 
-    fn then<Next: Operator<R>>(self, second: Next) -> Pipeline<S, Next::Out, Then<O, Next>> {
+    /// Adds an operator: one of yours, or of another crate.
+    pub fn then<Next: Operator<R>>(self, second: Next) -> Pipeline<S, Next::Out, Then<O, Next>> {
         let operators = Then {
             first: self.operators,
             second,

@@ -88,6 +88,21 @@ impl<'c> Reply<'c> {
         }
     }
 
+    /// Answers with JSON that `write` appends, `application/json`: for values that are not serde's.
+    ///
+    /// ```
+    /// # use snapback_operators::{Reply, ReplyHead};
+    /// let (mut outbox, mut head) = (Vec::new(), ReplyHead::default());
+    /// Reply::new(&mut outbox, &mut head).json_with(|json| json.extend_from_slice(b"[5.00]"));
+    /// assert_eq!(outbox, b"[5.00]");
+    /// ```
+    #[inline]
+    pub fn json_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.begin(ContentType::Json) {
+            write(self.out);
+        }
+    }
+
     /// Answers as [`make_reply`](crate::Pipeline::make_reply) does: strings as text, bytes as
     /// bytes, nothing (`None`, `()`) as an empty body, all else as JSON.
     #[inline]

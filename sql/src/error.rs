@@ -1,0 +1,82 @@
+//! Why a column pipeline cannot be built.
+
+use datafusion::error::DataFusionError;
+
+use crate::ddl::DdlError;
+use crate::parsing_check::UnknownParsingCheck;
+
+/// The result of building a column pipeline.
+pub type Result<T> = std::result::Result<T, SqlError>;
+
+/// Why a column pipeline cannot be built. All of it is found before a query starts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// The schema is not written as a DDL string is.
+    #[error(transparent)]
+    Ddl(#[from] DdlError),
+    /// The schema names a check that there is not.
+    #[error(transparent)]
+    ParsingCheck(#[from] UnknownParsingCheck),
+    /// A column has a type that JSON cannot be parsed into.
+    #[error(
+        "column `{column}` cannot be parsed from a request: {data_type} is not one of the types \
+         that JSON is parsed into ({})",
+        crate::schema::TYPES
+    )]
+    Type {
+        /// The path to the column.
+        column: String,
+        /// Its Arrow type.
+        data_type: String,
+    },
+    /// The schema has a column twice, or one of a name that is taken.
+    #[error("the schema names `{column}` twice; `id` is the request's own id")]
+    Twice {
+        /// The name.
+        column: String,
+    },
+    /// `parse_request` comes behind what reads its columns.
+    #[error("parse_request comes first: the columns here are {columns} already")]
+    Parsed {
+        /// What columns there are.
+        columns: String,
+    },
+    /// The context has a table of the name that the stream has.
+    #[error(
+        "the context has a table `requests`, which is the name of the stream: register the table \
+         under another name"
+    )]
+    NameTaken,
+    /// The plan does not read the stream, so there is nothing to answer with.
+    #[error("the plan does not read `requests`: select from it, or from a join with it")]
+    NotFromRequests,
+    /// The plan has an operator that a row by itself cannot pass.
+    #[error(transparent)]
+    NotRowWise(#[from] NotRowWise),
+    /// DataFusion refused the plan, or could not read a table.
+    #[error("{0}")]
+    Plan(String, #[source] Box<DataFusionError>),
+    /// The thread that plans could not be started.
+    #[error("the thread that plans cannot be started: {0}")]
+    Planner(#[from] std::io::Error),
+}
+
+impl From<DataFusionError> for SqlError {
+    fn from(error: DataFusionError) -> Self {
+        SqlError::Plan(error.strip_backtrace(), Box::new(error))
+    }
+}
+
+/// An operator of the plan needs more than the row at hand, and the continuous mode answers each
+/// request from its own row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("continuous_server() cannot run {operator}: {reason}; {way_out}")]
+pub struct NotRowWise {
+    /// The operator, in SQL's words.
+    pub operator: String,
+    /// Why it is not row-wise.
+    pub reason: &'static str,
+    /// The mode that runs it, or another way to write it.
+    pub way_out: &'static str,
+}

@@ -1,0 +1,122 @@
+//! The way out: a column of replies, row by row into the outboxes.
+
+mod json;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::DataType;
+use snapback::Reply;
+
+/// The column that `make_reply` answers with.
+#[derive(Debug)]
+pub(crate) struct ReplyColumn {
+    /// `{"name":` as it stands before a value that is no document by itself.
+    opening: Vec<u8>,
+    kind: Kind,
+}
+
+/// How a type becomes a reply: Spark Serving's table, with `application/json` where it is JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Text as it is.
+    Text,
+    /// Bytes as they are.
+    Bytes,
+    /// A struct, a map, or a list of those: bare JSON.
+    Document,
+    /// Anything else: `{"name":value}`, and `{}` for null.
+    Value,
+    /// The type of nothing but null: an empty body.
+    Null,
+}
+
+impl ReplyColumn {
+    pub(crate) fn new(name: &str, data_type: &DataType) -> Self {
+        let mut opening = b"{".to_vec();
+        json::write_text(&mut opening, name);
+        opening.push(b':');
+        ReplyColumn {
+            opening,
+            kind: kind(data_type),
+        }
+    }
+
+    /// Answers with one row. A null text, null bytes and a null document are an empty body.
+    pub(crate) fn write(&self, column: &dyn Array, row: usize, reply: &mut Reply<'_>) {
+        let is_null = column.is_null(row);
+        match self.kind {
+            Kind::Value if is_null => reply.json_with(|out| out.extend_from_slice(b"{}")),
+            Kind::Value => reply.json_with(|out| {
+                out.extend_from_slice(&self.opening);
+                json::write_value(out, column, row);
+                out.push(b'}');
+            }),
+            Kind::Null => reply.empty(),
+            _ if is_null => reply.empty(),
+            Kind::Text => reply.text(text(column, row)),
+            Kind::Bytes => reply.bytes(bytes(column, row)),
+            Kind::Document => reply.json_with(|out| json::write_value(out, column, row)),
+        }
+    }
+}
+
+fn kind(data_type: &DataType) -> Kind {
+    match data_type {
+        DataType::Null => Kind::Null,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => Kind::Bytes,
+        DataType::Struct(_) | DataType::Map(..) => Kind::Document,
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::ListView(element)
+        | DataType::LargeListView(element)
+        | DataType::FixedSizeList(element, _) => match element.data_type() {
+            DataType::Struct(_) | DataType::Map(..) => Kind::Document,
+            _ => Kind::Value,
+        },
+        DataType::Dictionary(_, value) => kind(value),
+        _ => Kind::Value,
+    }
+}
+
+/// The text of a row of any layout of text; empty for anything else.
+fn text(column: &dyn Array, row: usize) -> &str {
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(row),
+        DataType::Utf8View => column.as_string_view().value(row),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            text(dictionary.values().as_ref(), key(column, row))
+        }
+        _ => "",
+    }
+}
+
+/// The bytes of a row of any layout of bytes; none for anything else.
+fn bytes(column: &dyn Array, row: usize) -> &[u8] {
+    match column.data_type() {
+        DataType::Binary => column.as_binary::<i32>().value(row),
+        DataType::LargeBinary => column.as_binary::<i64>().value(row),
+        DataType::BinaryView => column.as_binary_view().value(row),
+        DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().value(row),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            bytes(dictionary.values().as_ref(), key(column, row))
+        }
+        _ => &[],
+    }
+}
+
+/// Which value of its dictionary a row has.
+fn key(column: &dyn Array, row: usize) -> usize {
+    let one = column.slice(row, 1);
+    let keys = one.as_any_dictionary().normalized_keys();
+    keys.first().copied().unwrap_or_default()
+}

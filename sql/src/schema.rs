@@ -1,0 +1,147 @@
+//! What a request can be parsed into.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+
+use crate::ddl;
+use crate::error::{Result, SqlError};
+use crate::parsing_check::ParsingCheck;
+
+/// The name of the column that holds the request's id.
+pub(crate) const ID: &str = "id";
+
+/// The Arrow types that [`crate::input`] has columns for.
+pub(crate) const TYPES: &str = "Boolean, Int8 to Int64, UInt8 to UInt64, Float32, Float64, \
+    Decimal128 with a scale from 0 to its precision, Utf8, LargeUtf8, Utf8View, Binary, \
+    LargeBinary, BinaryView, Date32, Time64(Microsecond), Timestamp in UTC or without a zone, \
+    List, Map with Utf8 keys, Struct";
+
+/// A schema, or what can be read as one: an Arrow schema, or Spark's DDL string.
+pub trait IntoSchema {
+    /// The schema.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::Ddl`] when a text is not one.
+    fn into_schema(self) -> Result<SchemaRef>;
+}
+
+impl IntoSchema for &str {
+    fn into_schema(self) -> Result<SchemaRef> {
+        Ok(Arc::new(ddl::parse(self)?))
+    }
+}
+
+impl IntoSchema for Schema {
+    fn into_schema(self) -> Result<SchemaRef> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl IntoSchema for SchemaRef {
+    fn into_schema(self) -> Result<SchemaRef> {
+        Ok(self)
+    }
+}
+
+/// The columns of a parsed request, checked: what a check other than `full` accepts can be null
+/// anywhere.
+pub(crate) fn of_requests(schema: &Schema, check: ParsingCheck) -> Result<Fields> {
+    let mut names = std::collections::HashSet::from([ID]);
+    for field in schema.fields() {
+        if !names.insert(field.name()) {
+            let column = field.name().clone();
+            return Err(SqlError::Twice { column });
+        }
+        supported(field, field.name())?;
+    }
+    Ok(match check {
+        ParsingCheck::Full => schema.fields().clone(),
+        ParsingCheck::None | ParsingCheck::Partial => {
+            schema.fields().iter().map(all_nullable).collect()
+        }
+    })
+}
+
+/// Spark's type of a request's id.
+pub(crate) fn id_field() -> Field {
+    let fields = vec![
+        Field::new("originatingService", DataType::Utf8, true),
+        Field::new("requestId", DataType::Utf8, true),
+        Field::new("partitionId", DataType::Int32, true),
+    ];
+    Field::new_struct(ID, fields, true)
+}
+
+fn supported(field: &Field, path: &str) -> Result<()> {
+    use DataType::{
+        Binary, BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32,
+        Int64, LargeBinary, LargeUtf8, List, Map, Struct, Time64, Timestamp, UInt8, UInt16, UInt32,
+        UInt64, Utf8, Utf8View,
+    };
+    let unsupported = || SqlError::Type {
+        column: path.to_owned(),
+        data_type: field.data_type().to_string(),
+    };
+    match field.data_type() {
+        Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32
+        | Float64 | Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView | Date32
+        | Timestamp(_, None) => Ok(()),
+        Time64(datafusion::arrow::datatypes::TimeUnit::Microsecond) => Ok(()),
+        Timestamp(_, Some(zone)) if ["UTC", "+00:00"].contains(&zone.as_ref()) => Ok(()),
+        Decimal128(precision, scale)
+            if u8::try_from(*scale).is_ok_and(|scale| scale <= *precision) =>
+        {
+            Ok(())
+        }
+        List(element) => supported(element, &format!("{path}[]")),
+        Struct(fields) => {
+            let mut names = std::collections::HashSet::new();
+            fields.iter().try_for_each(|field| {
+                let path = format!("{path}.{}", field.name());
+                if !names.insert(field.name()) {
+                    return Err(SqlError::Twice { column: path });
+                }
+                supported(field, &path)
+            })
+        }
+        Map(entries, _) => match entries.data_type() {
+            Struct(fields) if fields.len() == 2 && *fields[0].data_type() == Utf8 => {
+                supported(&fields[1], &format!("{path}[]"))
+            }
+            _ => Err(unsupported()),
+        },
+        _ => Err(unsupported()),
+    }
+}
+
+/// The field and what is inside, nullable; the keys of a map never are.
+fn all_nullable(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(element) => DataType::List(all_nullable(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(all_nullable).collect()),
+        DataType::Map(entries, sorted) => match entries.data_type() {
+            DataType::Struct(fields) => {
+                let fields = [Arc::clone(&fields[0]), all_nullable(&fields[1])];
+                let entries = entries
+                    .as_ref()
+                    .clone()
+                    .with_data_type(DataType::Struct(fields.into_iter().collect()));
+                DataType::Map(Arc::new(entries), *sorted)
+            }
+            other => DataType::Map(
+                Arc::new(entries.as_ref().clone().with_data_type(other.clone())),
+                *sorted,
+            ),
+        },
+        other => other.clone(),
+    };
+    Arc::new(
+        field
+            .as_ref()
+            .clone()
+            .with_data_type(data_type)
+            .with_nullable(true),
+    )
+}

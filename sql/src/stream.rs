@@ -1,0 +1,323 @@
+//! The builder: a stream of requests as a table.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::common::{Column, TableReference};
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{JoinType, LogicalPlanBuilder};
+use datafusion::prelude::{Expr, SessionConfig, SessionContext};
+use snapback::{Pipeline, Requests};
+use snapback_operators::{Replied, Then};
+
+use crate::error::{Result, SqlError};
+use crate::operator::{ColumnOperator, Compiled};
+use crate::parsing_check::ParsingCheck;
+use crate::plan::{RequestSource, compile};
+use crate::planning::wait_for;
+use crate::reply::ReplyColumn;
+use crate::schema::{self, IntoSchema};
+
+/// The name of the stream in SQL.
+pub const REQUESTS: &str = "requests";
+
+/// A context for tables and functions, as this crate makes one for a stream that is given none:
+/// names in SQL are taken as they are written (DataFusion by itself lower-cases them), and a plan
+/// runs in one partition.
+pub fn context() -> SessionContext {
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .set_bool("datafusion.sql_parser.enable_ident_normalization", false);
+    SessionContext::new_with_config(config)
+}
+
+/// A column of texts, for small tables.
+pub fn strings<'t>(texts: impl IntoIterator<Item = &'t str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(texts))
+}
+
+/// What this crate adds to a loaded stream: its requests as columns.
+pub trait Columns<S, O>: Sized {
+    /// The stream as a table, in a [`context`] of its own.
+    ///
+    /// It has the column `id`, `struct<originatingService, requestId, partitionId>`;
+    /// [`parse_request`](ColumnStream::parse_request) adds those of the body.
+    fn columns(self) -> ColumnStream<S, O> {
+        self.columns_in(&context())
+    }
+
+    /// The stream as a table beside the tables and functions of `context`: what is registered
+    /// there, in memory or as a file, can be joined and called.
+    fn columns_in(self, context: &SessionContext) -> ColumnStream<S, O>;
+}
+
+impl<S, O> Columns<S, O> for Pipeline<S, Requests, O> {
+    fn columns_in(self, context: &SessionContext) -> ColumnStream<S, O> {
+        ColumnStream {
+            pipeline: self,
+            context: context.clone(),
+            source: RequestSource {
+                fields: None,
+                check: ParsingCheck::default(),
+            },
+            steps: None,
+        }
+    }
+}
+
+/// A stream of requests as a table: DataFusion's `DataFrame` over what comes in.
+///
+/// Each method plans, and reports at once what is wrong with it. [`make_reply`](Self::make_reply)
+/// compiles the whole plan, and refuses what a request by itself cannot pass: see [`crate::NotRowWise`].
+pub struct ColumnStream<S, O> {
+    pipeline: Pipeline<S, Requests, O>,
+    context: SessionContext,
+    source: RequestSource,
+    /// What is planned so far; nothing but the requests themselves at first.
+    steps: Option<DataFrame>,
+}
+
+impl<S, O> ColumnStream<S, O> {
+    /// Parses the JSON body of each request into columns: of an Arrow schema, or of Spark's DDL
+    /// string. A body that does not fit is answered 400: [`ParsingCheck::Full`].
+    ///
+    /// # Errors
+    ///
+    /// When the text is no schema, a type cannot be parsed from JSON, a name stands there twice, or
+    /// columns are planned with already.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_request("name STRING, sizes ARRAY<INT>")?
+    ///     .make_reply(array_max(col("sizes")).alias("largest"))?
+    ///     .test();
+    /// service.post(r#"{"name":"hats","sizes":[56,61]}"#).expect(200, r#"{"largest":61}"#);
+    /// let refused = service.post(r#"{"name":"hats","sizes":[56,"L"]}"#);
+    /// assert!(refused.text().contains(r#"field `sizes[1]`: expected INT, received \"L\""#) ||
+    ///     refused.text().contains("sizes[1]"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parse_request(self, schema: impl IntoSchema) -> Result<Self> {
+        self.parse_request_with(schema, ParsingCheck::Full)
+    }
+
+    /// [`parse_request`](Self::parse_request) with another check.
+    ///
+    /// # Errors
+    ///
+    /// As of `parse_request`.
+    pub fn parse_request_with(
+        mut self,
+        schema: impl IntoSchema,
+        check: ParsingCheck,
+    ) -> Result<Self> {
+        if let Some(steps) = &self.steps {
+            let columns = steps.schema().field_names().join(", ");
+            return Err(SqlError::Parsed { columns });
+        }
+        let fields = schema::of_requests(&*schema.into_schema()?, check)?;
+        self.source = RequestSource {
+            fields: Some(fields),
+            check,
+        };
+        let requests = self.frame()?;
+        self.steps = Some(requests);
+        Ok(self)
+    }
+
+    /// Keeps these columns alone.
+    ///
+    /// # Errors
+    ///
+    /// When an expression names what there is not, or has no type.
+    pub fn select(self, expressions: impl IntoIterator<Item = Expr>) -> Result<Self> {
+        let expressions: Vec<Expr> = expressions.into_iter().collect();
+        self.transform(|requests| requests.select(expressions))
+    }
+
+    /// Adds a column, or replaces the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// As of [`select`](Self::select).
+    pub fn with_column(self, name: &str, expression: Expr) -> Result<Self> {
+        self.transform(|requests| requests.with_column(name, expression))
+    }
+
+    /// Keeps the requests for which the predicate is true; the others are answered
+    /// `unansweredReply` (204).
+    ///
+    /// # Errors
+    ///
+    /// As of [`select`](Self::select); and when the predicate is not boolean.
+    pub fn filter(self, predicate: Expr) -> Result<Self> {
+        self.transform(|requests| requests.filter(predicate))
+    }
+
+    /// Drops these columns. A name that there is not is no error, as in Spark.
+    ///
+    /// # Errors
+    ///
+    /// Of DataFusion's planning.
+    pub fn drop(self, columns: &[&str]) -> Result<Self> {
+        let columns: Vec<Column> = columns.iter().map(|name| Column::from_name(*name)).collect();
+        self.transform(|requests| {
+            let known: Vec<Column> = columns
+                .into_iter()
+                .filter(|column| requests.schema().has_column(column))
+                .collect();
+            requests.drop_columns(&known)
+        })
+    }
+
+    /// Looks each request up in a table, which is read once, when the pipeline is built. The
+    /// columns `on` equal each other, left of the request, right of the table; the join keeps all
+    /// requests ([`JoinType::Left`]) or those that match.
+    ///
+    /// A request that matches several rows is answered with the first.
+    ///
+    /// # Errors
+    ///
+    /// As of [`select`](Self::select).
+    pub fn join(self, table: DataFrame, join_type: JoinType, on: &[(&str, &str)]) -> Result<Self> {
+        let (requests_on, table_on): (Vec<Column>, Vec<Column>) = on
+            .iter()
+            .map(|(left, right)| (Column::from_name(*left), Column::from_name(*right)))
+            .unzip();
+        self.transform(|requests| {
+            let (state, plan) = requests.into_parts();
+            let plan = LogicalPlanBuilder::from(plan)
+                .join(
+                    table.into_unoptimized_plan(),
+                    join_type,
+                    (requests_on, table_on),
+                    None,
+                )?
+                .build()?;
+            Ok(DataFrame::new(state, plan))
+        })
+    }
+
+    /// Runs a query, in which the stream so far is the table [`requests`](REQUESTS).
+    ///
+    /// # Errors
+    ///
+    /// When the text is no query, or names what there is not.
+    pub fn sql(mut self, query: &str) -> Result<Self> {
+        /// For as long as a query is planned, the context has a table of the stream's name.
+        static PLANNING: Mutex<()> = Mutex::new(());
+
+        let _planning = PLANNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.context.table_exist(REQUESTS)? {
+            return Err(SqlError::NameTaken);
+        }
+        let requests = self.frame()?.into_view();
+        self.context.register_table(REQUESTS, requests)?;
+        let planned = wait_for(async || Ok(self.context.sql_with_options(query, only_queries()).await?));
+        self.context.deregister_table(REQUESTS)?;
+        self.steps = Some(planned?);
+        Ok(self)
+    }
+
+    /// Applies a definition: a function of `DataFrame`s that can as well be given a file.
+    ///
+    /// # Errors
+    ///
+    /// Of the function.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::datafusion::error::Result;
+    /// # use snapback_sql::prelude::*;
+    /// fn lengths(rows: DataFrame) -> Result<DataFrame> {
+    ///     rows.filter(col("foo").is_not_null())?
+    ///         .with_column("fooLength", character_length(col("foo")))
+    /// }
+    ///
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_request("foo STRING")?
+    ///     .transform(lengths)?
+    ///     .make_reply(col("fooLength"))?
+    ///     .test();
+    /// service.post(r#"{"foo":"hello"}"#).expect(200, r#"{"fooLength":5}"#);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transform(
+        mut self,
+        definition: impl FnOnce(DataFrame) -> datafusion::error::Result<DataFrame>,
+    ) -> Result<Self> {
+        let transformed = definition(self.frame()?)?;
+        self.steps = Some(transformed);
+        Ok(self)
+    }
+
+    /// Answers each request with a column, and compiles the plan.
+    ///
+    /// | column | body | content type |
+    /// |---|---|---|
+    /// | text | as it is | `text/plain; charset=utf-8` |
+    /// | bytes | as they are | `application/octet-stream` |
+    /// | struct, map, list of those | JSON | `application/json` |
+    /// | anything else | `{"name":value}`, where `name` is the column's | `application/json` |
+    /// | null of anything else | `{}` | `application/json` |
+    /// | any other null | empty | none |
+    ///
+    /// Tables that are joined are read now.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::NotRowWise`] for a plan that needs more than the row at hand,
+    /// [`SqlError::NotFromRequests`] for one that reads no requests, and what DataFusion refuses.
+    pub fn make_reply(
+        self,
+        expression: Expr,
+    ) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
+        let (state, plan) = self.frame()?.select(vec![expression])?.into_parts();
+        let (reads, program) = compile(&state, plan.clone())?;
+        let reply = plan.schema().field(0);
+        let compiled = Compiled {
+            reads: Arc::new(reads),
+            program,
+            reply: ReplyColumn::new(reply.name(), reply.data_type()),
+        };
+        Ok(self.pipeline.then(ColumnOperator::new(Arc::new(compiled))))
+    }
+
+    /// The plan so far.
+    fn frame(&self) -> Result<DataFrame> {
+        if let Some(steps) = &self.steps {
+            return Ok(steps.clone());
+        }
+        let name = TableReference::bare(REQUESTS);
+        let source = Arc::new(self.source.clone());
+        let plan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+        Ok(DataFrame::new(self.context.state(), plan))
+    }
+}
+
+/// A stream is asked, not changed: no `CREATE`, no `INSERT`, no `SET`.
+fn only_queries() -> datafusion::prelude::SQLOptions {
+    datafusion::prelude::SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+impl<S: fmt::Debug, O> fmt::Debug for ColumnStream<S, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.steps.as_ref().map(|steps| steps.logical_plan());
+        f.debug_struct("ColumnStream")
+            .field("source", &self.source)
+            .field("plan", &plan)
+            .finish_non_exhaustive()
+    }
+}
