@@ -40,14 +40,18 @@ mod tests {
         let file = tempfile::Builder::new().suffix(".json").tempfile()?;
         std::fs::write(file.path(), RIDES.join("\n"))?;
         let path = file.path().display().to_string();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let batches = runtime.block_on(async {
             let schema = ddl::parse(RIDE).expect("a schema");
             let options = JsonReadOptions::default().schema(&schema);
             let rides = context().read_json(path, options).await?;
             with_fare(rides)?.select(vec![col("fare")])?.collect().await
         })?;
-        let fares = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Float64Type>());
+        let fares = batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_primitive::<Float64Type>());
         assert_eq!(fares.collect::<Vec<_>>(), [Some(10.5), Some(59.25)]);
         Ok(())
     }

@@ -285,7 +285,10 @@ impl<'d> Parser<'d> {
         let found = match self.rest() {
             "" => "the end".to_owned(),
             rest => match rest.find(|c: char| !c.is_alphanumeric() && c != '_') {
-                Some(0) => format!("`{}`", &rest[..rest.chars().next().map_or(0, char::len_utf8)]),
+                Some(0) => format!(
+                    "`{}`",
+                    &rest[..rest.chars().next().map_or(0, char::len_utf8)]
+                ),
                 Some(end) => format!("`{}`", &rest[..end]),
                 None => format!("`{rest}`"),
             },

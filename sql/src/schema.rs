@@ -85,8 +85,24 @@ fn supported(field: &Field, path: &str) -> Result<()> {
         data_type: field.data_type().to_string(),
     };
     match field.data_type() {
-        Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32
-        | Float64 | Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView | Date32
+        Boolean
+        | Int8
+        | Int16
+        | Int32
+        | Int64
+        | UInt8
+        | UInt16
+        | UInt32
+        | UInt64
+        | Float32
+        | Float64
+        | Utf8
+        | LargeUtf8
+        | Utf8View
+        | Binary
+        | LargeBinary
+        | BinaryView
+        | Date32
         | Timestamp(_, None) => Ok(()),
         Time64(datafusion::arrow::datatypes::TimeUnit::Microsecond) => Ok(()),
         Timestamp(_, Some(zone)) if ["UTC", "+00:00"].contains(&zone.as_ref()) => Ok(()),

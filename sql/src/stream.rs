@@ -166,7 +166,10 @@ impl<S, O> ColumnStream<S, O> {
     ///
     /// Of DataFusion's planning.
     pub fn drop(self, columns: &[&str]) -> Result<Self> {
-        let columns: Vec<Column> = columns.iter().map(|name| Column::from_name(*name)).collect();
+        let columns: Vec<Column> = columns
+            .iter()
+            .map(|name| Column::from_name(*name))
+            .collect();
         self.transform(|requests| {
             let known: Vec<Column> = columns
                 .into_iter()
@@ -219,7 +222,8 @@ impl<S, O> ColumnStream<S, O> {
         }
         let requests = self.frame()?.into_view();
         self.context.register_table(REQUESTS, requests)?;
-        let planned = wait_for(async || Ok(self.context.sql_with_options(query, only_queries()).await?));
+        let planned =
+            wait_for(async || Ok(self.context.sql_with_options(query, only_queries()).await?));
         self.context.deregister_table(REQUESTS)?;
         self.steps = Some(planned?);
         Ok(self)

@@ -28,16 +28,12 @@ fn columns_are_selected_added_replaced_filtered_and_dropped() -> Result<()> {
         .with_column("bar", col("bar") * lit(2))?
         .filter(col("bar").gt(lit(2)))?
         .drop(&["Foo", "id", "nosuch"])?
-        .select([named_struct(vec![
-            lit("size"),
-            col("size"),
-            lit("bar"),
-            col("bar"),
-        ])
-        .alias("r")])?
+        .select([named_struct(vec![lit("size"), col("size"), lit("bar"), col("bar")]).alias("r")])?
         .make_reply(col("r"))?
         .test();
-    service.post(r#"{"Foo":"abc","bar":2}"#).expect(200, r#"{"size":3,"bar":4}"#);
+    service
+        .post(r#"{"Foo":"abc","bar":2}"#)
+        .expect(200, r#"{"size":3,"bar":4}"#);
     service.post(r#"{"Foo":"abc","bar":1}"#).expect(204, "");
     Ok(())
 }
@@ -94,7 +90,9 @@ fn a_table_comes_from_a_csv_file() -> Result<()> {
     let file = tempfile::Builder::new().suffix(".csv").tempfile()?;
     std::fs::write(file.path(), "zip,city\n98052,Redmond\n10001,New York\n")?;
     let tables = context();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let path = file.path().display().to_string();
     runtime.block_on(tables.register_csv("cities", path.as_str(), CsvReadOptions::new()))?;
     let mut service = Pipeline::detached()
@@ -125,9 +123,9 @@ fn whole_root() -> ScalarUDF {
         let numbers = ColumnarValue::values_to_arrays(arguments)?;
         let numbers = numbers[0].as_primitive::<Int64Type>();
         let roots = numbers.iter().map(|number| match number {
-            Some(number) if number < 0 => {
-                Err(DataFusionError::Execution(format!("the secret is {number}")))
-            }
+            Some(number) if number < 0 => Err(DataFusionError::Execution(format!(
+                "the secret is {number}"
+            ))),
             Some(13) => panic!("unlucky"),
             number => Ok(number.map(i64::isqrt)),
         });
@@ -187,7 +185,12 @@ fn the_clock_tells_the_time_of_the_batch() -> Result<()> {
     let mut service = Pipeline::detached()
         .columns()
         .sql(query)?
-        .make_reply(named_struct(vec![lit("ms"), col("ms"), lit("agrees"), col("agrees")]))?
+        .make_reply(named_struct(vec![
+            lit("ms"),
+            col("ms"),
+            lit("agrees"),
+            col("agrees"),
+        ]))?
         .test();
     let mut times = Vec::new();
     while times.len() < 3 {

@@ -33,7 +33,10 @@ fn a_case_gives_as_a_batch_what_it_gives_live() {
         let batch = batch_values(case);
         compared += live.len();
         if live != batch {
-            wrong.push(format!("{}\n  live  {live:?}\n  batch {batch:?}", case.name));
+            wrong.push(format!(
+                "{}\n  live  {live:?}\n  batch {batch:?}",
+                case.name
+            ));
         }
     }
     assert!(compared >= 90, "only {compared} replies were compared");
@@ -154,7 +157,10 @@ fn live_values(case: &Case) -> Vec<Value> {
 fn batch_values(case: &Case) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("requests.json");
-    let bodies = case.exchanges.iter().filter(|exchange| exchange.status < 400);
+    let bodies = case
+        .exchanges
+        .iter()
+        .filter(|exchange| exchange.status < 400);
     let lines: Vec<&str> = bodies.map(|exchange| exchange.body.as_str()).collect();
     std::fs::write(&file, lines.join("\n")).expect("a file");
     let context = tables(case);

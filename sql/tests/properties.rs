@@ -36,7 +36,9 @@ fn row() -> impl Strategy<Value = Value> {
 fn without_null_fields(value: &Value, is_map: bool) -> Value {
     match value {
         Value::Object(fields) => {
-            let kept = fields.iter().filter(|(_, value)| is_map || !value.is_null());
+            let kept = fields
+                .iter()
+                .filter(|(_, value)| is_map || !value.is_null());
             kept.map(|(name, value)| (name.clone(), without_null_fields(value, name == "m")))
                 .collect()
         }
@@ -80,7 +82,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 const FIELDS: &str = "value TINYINT, name STRING, list ARRAY<TINYINT>";
 
 fn tiny(value: &Value) -> bool {
-    value.as_i64().is_some_and(|value| i8::try_from(value).is_ok())
+    value
+        .as_i64()
+        .is_some_and(|value| i8::try_from(value).is_ok())
 }
 
 /// The model: what a field becomes, `None` when it does not fit.
@@ -94,7 +98,13 @@ fn model(name: &str, value: &Value, lenient: bool) -> Option<Value> {
         ("list", Value::Array(elements)) if lenient => Some(
             elements
                 .iter()
-                .map(|element| if tiny(element) { element.clone() } else { Value::Null })
+                .map(|element| {
+                    if tiny(element) {
+                        element.clone()
+                    } else {
+                        Value::Null
+                    }
+                })
                 .collect(),
         ),
         _ => None,
@@ -112,7 +122,9 @@ fn expected(body: &Value, check: ParsingCheck) -> Option<Value> {
     };
     let mut row = Map::new();
     for name in names {
-        let value = fields.get(name).and_then(|value| model(name, value, lenient));
+        let value = fields
+            .get(name)
+            .and_then(|value| model(name, value, lenient));
         match value {
             Some(value) => row.insert(name.to_owned(), value),
             None if lenient => row.insert(name.to_owned(), Value::Null),
@@ -124,8 +136,12 @@ fn expected(body: &Value, check: ParsingCheck) -> Option<Value> {
 }
 
 fn checked(check: ParsingCheck) -> TestService {
-    let fields = ["value", "name", "list"].iter().flat_map(|name| [lit(*name), col(*name)]);
-    let stream = Pipeline::detached().columns().parse_request_with(FIELDS, check);
+    let fields = ["value", "name", "list"]
+        .iter()
+        .flat_map(|name| [lit(*name), col(*name)]);
+    let stream = Pipeline::detached()
+        .columns()
+        .parse_request_with(FIELDS, check);
     let stream = stream.and_then(|stream| stream.make_reply(named_struct(fields.collect())));
     stream.expect("a pipeline").test()
 }
@@ -182,7 +198,12 @@ fn nesting_that_the_schema_does_not_have_is_bounded_by_the_parser() {
             "]".repeat(depth)
         );
         let status = service.post(&body).status;
-        assert!(status == 200 || (depth > 500 && status == 400), "{depth}: {status}");
+        assert!(
+            status == 200 || (depth > 500 && status == 400),
+            "{depth}: {status}"
+        );
     }
-    service.post(r#"{"value":1,"name":"x","list":[]}"#).expect(200, r#"{"value":1,"name":"x","list":[]}"#);
+    service
+        .post(r#"{"value":1,"name":"x","list":[]}"#)
+        .expect(200, r#"{"value":1,"name":"x","list":[]}"#);
 }

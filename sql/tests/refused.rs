@@ -31,7 +31,9 @@ fn refused(query: &str, operator: &str, way_out: &str) {
     assert!(named.contains(operator), "{query}: {error}");
     assert!(shown.contains(way_out), "{query}: {error}");
     assert!(
-        error.to_string().starts_with("continuous_server() cannot run"),
+        error
+            .to_string()
+            .starts_with("continuous_server() cannot run"),
         "{error}"
     );
 }
@@ -134,7 +136,10 @@ fn schemas_that_cannot_be_parsed_into_are_refused() {
     let interval = DataType::Interval(IntervalUnit::DayTime);
     let nested = DataType::new_list(interval, true);
     let error = parse(Schema::new(vec![Field::new("l", nested, true)]));
-    assert!(error.contains("column `l[]`") && error.contains("Interval"), "{error}");
+    assert!(
+        error.contains("column `l[]`") && error.contains("Interval"),
+        "{error}"
+    );
     let text = || Field::new("a", DataType::Utf8, true);
     let error = parse(Schema::new(vec![text(), text()]));
     assert!(error.contains("`a` twice"), "{error}");
@@ -142,7 +147,10 @@ fn schemas_that_cannot_be_parsed_into_are_refused() {
     assert!(error.contains("`id`"), "{error}");
     let ddl = Pipeline::detached().columns().parse_request("foo STRNG");
     let error = ddl.map(drop).expect_err("a refusal").to_string();
-    assert!(error.contains("at byte 4") && error.contains("`STRNG`"), "{error}");
+    assert!(
+        error.contains("at byte 4") && error.contains("`STRNG`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -160,7 +168,9 @@ fn a_table_of_the_streams_name_is_refused_and_stays() {
     let tables = context();
     let table = DataFrame::from_columns(vec![("k", snapback_sql::strings(["a"]))]);
     let table = table.expect("a table").into_view();
-    tables.register_table("requests", table).expect("a free name");
+    tables
+        .register_table("requests", table)
+        .expect("a free name");
     let stream = Pipeline::detached()
         .columns_in(&tables)
         .parse_request("a INT")

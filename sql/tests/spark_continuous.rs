@@ -27,7 +27,10 @@ fn hello(session: &Session, path: &str, port: u16) -> Result<Service> {
         .parse_request("foo STRING, bar INT")?
         .with_column("fooLength", character_length(col("foo")))?
         .make_reply(col("fooLength"))?;
-    let writer = replies.write_stream().query_name(path).trigger(Continuous::secs(1));
+    let writer = replies
+        .write_stream()
+        .query_name(path)
+        .trigger(Continuous::secs(1));
     let query: StreamingQuery = writer.start().expect("it starts");
     Ok(Service { query })
 }
@@ -56,7 +59,9 @@ fn greet(client: &mut Client, path: &str, foo: &str) {
 fn continuous() -> Result<()> {
     let service = hello(&Session::new(), "continuous", 0)?;
     let mut client = service.client();
-    let median = median(400, |n| greet(&mut client, "continuous", &"x".repeat(n % 50)));
+    let median = median(400, |n| {
+        greet(&mut client, "continuous", &"x".repeat(n % 50))
+    });
     assert!(median < Duration::from_millis(10), "{median:?}");
     Ok(())
 }

@@ -55,11 +55,20 @@ fn schemas_are_read_and_written() {
     check("foo STRING, bar INT", "foo STRING, bar INT");
     check(" foo:string ,bar : int ", "foo STRING, bar INT");
     check("a INT NOT NULL", "a INT NOT NULL");
-    check("a int not null comment 'it''s one', b int", "a INT NOT NULL, b INT");
+    check(
+        "a int not null comment 'it''s one', b int",
+        "a INT NOT NULL, b INT",
+    );
     check("a INT COMMENT \"x\"", "a INT");
-    check("`two words` INT, `tick``s` INT", "`two words` INT, `tick``s` INT");
+    check(
+        "`two words` INT, `tick``s` INT",
+        "`two words` INT, `tick``s` INT",
+    );
     check("größe INT", "größe INT");
-    check("m map < string , array<double> >", "m MAP<STRING,ARRAY<DOUBLE>>");
+    check(
+        "m map < string , array<double> >",
+        "m MAP<STRING,ARRAY<DOUBLE>>",
+    );
     check(
         "s STRUCT<a: INT NOT NULL COMMENT 'x', `b c` STRING>",
         "s STRUCT<a: INT NOT NULL, `b c`: STRING>",
@@ -96,6 +105,9 @@ fn nesting_is_bounded() {
     let nested = |depth: usize| format!("a {}INT{}", "ARRAY<".repeat(depth), ">".repeat(depth));
     assert!(parse(&nested(MOST_NESTED)).is_ok());
     let error = parse(&nested(MOST_NESTED + 1)).expect_err("too deep");
-    assert!(error.to_string().contains("nested at most 32 deep"), "{error}");
+    assert!(
+        error.to_string().contains("nested at most 32 deep"),
+        "{error}"
+    );
     assert!(parse(&nested(100_000)).is_err());
 }

@@ -75,7 +75,10 @@ impl Parts {
         while digits != 0 && digits % 10 == 0 {
             digits /= 10;
         }
-        digits.checked_abs().and_then(i128::checked_ilog10).map_or(0, |log| log + 1)
+        digits
+            .checked_abs()
+            .and_then(i128::checked_ilog10)
+            .map_or(0, |log| log + 1)
     }
 
     /// The decimal in units of `10^-scale`, when it is one of at most `precision` digits, exactly.
@@ -117,7 +120,12 @@ mod tests {
             ("5.", 5, 2, Some(500)),
             ("1e2", 5, 2, Some(10_000)),
             ("125e-2", 5, 2, Some(125)),
-            ("1.230000000000000000000000000000000000000000000000", 5, 2, Some(123)),
+            (
+                "1.230000000000000000000000000000000000000000000000",
+                5,
+                2,
+                Some(123),
+            ),
             ("0e999999999", 5, 2, Some(0)),
             ("999.99", 5, 2, Some(99_999)),
             ("1000", 5, 2, None),

@@ -112,14 +112,24 @@ impl Refused {
         match self {
             Refused::Value(fault) => fault.answer(reply),
             Refused::NoJson(error) => {
-                whole(reply, schema, body, &format!("{UNFIT}: it is not JSON: {error}"));
+                whole(
+                    reply,
+                    schema,
+                    body,
+                    &format!("{UNFIT}: it is not JSON: {error}"),
+                );
             }
             Refused::NoObject(received) => {
                 let detail = format!("{UNFIT}: expected an object, received {received}");
                 whole(reply, schema, body, &detail);
             }
             Refused::Nothing => {
-                whole(reply, schema, body, &format!("{UNFIT}: none of its fields does"));
+                whole(
+                    reply,
+                    schema,
+                    body,
+                    &format!("{UNFIT}: none of its fields does"),
+                );
             }
             Refused::TooLarge { limit_bytes } => {
                 let detail = format!(

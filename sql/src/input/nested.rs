@@ -245,9 +245,12 @@ impl StructColumn {
 
     /// Whether a field of the last row is not null.
     pub(super) fn last_row_has_a_value(&self) -> bool {
-        self.children
-            .iter()
-            .any(|child| child.len().checked_sub(1).is_some_and(|last| !child.is_null(last)))
+        self.children.iter().any(|child| {
+            child
+                .len()
+                .checked_sub(1)
+                .is_some_and(|last| !child.is_null(last))
+        })
     }
 }
 
@@ -272,7 +275,9 @@ impl Column for StructColumn {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.children.iter_mut().for_each(|child| child.truncate(len));
+        self.children
+            .iter_mut()
+            .for_each(|child| child.truncate(len));
         self.nulls.truncate(len.min(self.nulls.len()));
     }
 
@@ -286,7 +291,11 @@ impl Column for StructColumn {
 
     fn finish(&mut self) -> ArrayRef {
         let len = self.len();
-        let arrays = self.children.iter_mut().map(|child| child.finish()).collect();
+        let arrays = self
+            .children
+            .iter_mut()
+            .map(|child| child.finish())
+            .collect();
         let nulls = self.nulls.finish();
         let array = StructArray::try_new_with_length(self.fields.clone(), arrays, nulls, len);
         Arc::new(array.expect("each row has a value of each field"))

@@ -120,10 +120,7 @@ impl Column for BooleanColumn {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(BooleanArray::new(
-            self.values.finish(),
-            self.nulls.finish(),
-        ))
+        Arc::new(BooleanArray::new(self.values.finish(), self.nulls.finish()))
     }
 }
 
@@ -200,7 +197,10 @@ fn float64(node: &Node<'_>, _: &DataType) -> Option<f64> {
 /// The nearest single; a number beyond the largest is not infinite, it does not fit.
 fn float32(node: &Node<'_>, data_type: &DataType) -> Option<f32> {
     let wide = float64(node, data_type)?;
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest float is meant")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the nearest float is meant"
+    )]
     let narrow = wide as f32;
     (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
 }

@@ -29,7 +29,9 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(keys: &[ArrayRef], null_equality: NullEquality) -> Result<Self> {
-        let fields = keys.iter().map(|key| SortField::new(key.data_type().clone()));
+        let fields = keys
+            .iter()
+            .map(|key| SortField::new(key.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
         let rows = converter.convert_columns(keys)?;
         let count = rows.num_rows();

@@ -132,8 +132,15 @@ impl StaticJoin {
         requests: &UInt32Array,
         table: &UInt32Array,
     ) -> Result<RecordBatch> {
-        let requests = batch.columns().iter().map(|column| take(column, requests, None));
-        let table = self.table.columns().iter().map(|column| take(column, table, None));
+        let requests = batch
+            .columns()
+            .iter()
+            .map(|column| take(column, requests, None));
+        let table = self
+            .table
+            .columns()
+            .iter()
+            .map(|column| take(column, table, None));
         let columns: std::result::Result<Vec<ArrayRef>, _> = match self.side.requests_left {
             true => requests.chain(table).collect(),
             false => table.chain(requests).collect(),

@@ -109,11 +109,7 @@ impl Rows {
         })
     }
 
-    fn project(
-        self,
-        expressions: &[Arc<dyn PhysicalExpr>],
-        schema: &SchemaRef,
-    ) -> Result<Rows> {
+    fn project(self, expressions: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> Result<Rows> {
         let rows = self.batch.num_rows();
         let columns: Result<Vec<ArrayRef>> = expressions
             .iter()

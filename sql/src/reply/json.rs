@@ -39,16 +39,28 @@ pub(super) fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
         DataType::Float32 => write_float(out, value::<Float32Type>(array, row)),
         DataType::Float64 => write_float(out, value::<Float64Type>(array, row)),
         DataType::Decimal32(..) => {
-            write_bare(out, &array.as_primitive::<Decimal32Type>().value_as_string(row));
+            write_bare(
+                out,
+                &array.as_primitive::<Decimal32Type>().value_as_string(row),
+            );
         }
         DataType::Decimal64(..) => {
-            write_bare(out, &array.as_primitive::<Decimal64Type>().value_as_string(row));
+            write_bare(
+                out,
+                &array.as_primitive::<Decimal64Type>().value_as_string(row),
+            );
         }
         DataType::Decimal128(..) => {
-            write_bare(out, &array.as_primitive::<Decimal128Type>().value_as_string(row));
+            write_bare(
+                out,
+                &array.as_primitive::<Decimal128Type>().value_as_string(row),
+            );
         }
         DataType::Decimal256(..) => {
-            write_bare(out, &array.as_primitive::<Decimal256Type>().value_as_string(row));
+            write_bare(
+                out,
+                &array.as_primitive::<Decimal256Type>().value_as_string(row),
+            );
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             write_text(out, text(array, row));

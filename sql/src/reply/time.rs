@@ -48,12 +48,12 @@ fn time_of(array: &dyn Array, row: usize, unit: TimeUnit) -> Option<DateTime<Utc
             let seconds = array.as_primitive::<TimestampSecondType>().value(row);
             DateTime::from_timestamp(seconds, 0)
         }
-        TimeUnit::Millisecond => {
-            DateTime::from_timestamp_millis(array.as_primitive::<TimestampMillisecondType>().value(row))
-        }
-        TimeUnit::Microsecond => {
-            DateTime::from_timestamp_micros(array.as_primitive::<TimestampMicrosecondType>().value(row))
-        }
+        TimeUnit::Millisecond => DateTime::from_timestamp_millis(
+            array.as_primitive::<TimestampMillisecondType>().value(row),
+        ),
+        TimeUnit::Microsecond => DateTime::from_timestamp_micros(
+            array.as_primitive::<TimestampMicrosecondType>().value(row),
+        ),
         TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(
             array.as_primitive::<TimestampNanosecondType>().value(row),
         )),

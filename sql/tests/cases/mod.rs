@@ -76,7 +76,9 @@ fn read(path: &Path) -> Vec<Case> {
             });
             continue;
         }
-        let case = cases.last_mut().unwrap_or_else(|| panic!("{place}: no case"));
+        let case = cases
+            .last_mut()
+            .unwrap_or_else(|| panic!("{place}: no case"));
         if word == ">" {
             assert!(body.replace(rest.to_owned()).is_none(), "{place}: no reply");
         } else if let Ok(status) = word.parse() {
