@@ -11,6 +11,8 @@ mod deferrals;
 pub(crate) mod latency;
 mod mailbox;
 mod published;
+#[allow(dead_code, reason = "the limits that count into it come one by one")]
+pub(crate) mod shed;
 mod spin;
 mod worker;
 
