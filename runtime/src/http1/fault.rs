@@ -78,6 +78,8 @@ pub(crate) enum Reject {
     TooManyHeaders { limit: usize },
     #[error("the trailers of the body are longer than {limit_bytes} bytes; leave them out")]
     TrailersTooLarge { limit_bytes: usize },
+    #[error("plain HTTP was sent to a port for HTTPS; use https:// and its port")]
+    PlainHttp,
     #[error("CONNECT asks for a tunnel and this is no proxy; use another method")]
     Connect,
     #[error("the transfer coding \"{value}\" is unknown; send chunked alone")]
@@ -95,7 +97,7 @@ impl Reject {
             HeaderName { .. } | HeaderValue { .. } => 400,
             HostMissing | HostRepeated | Host { .. } => 400,
             ContentLength { .. } | ContentLengthRepeated | LengthAndCoding => 400,
-            TransferEncoding { .. } | CodingInHttp10 => 400,
+            TransferEncoding { .. } | CodingInHttp10 | PlainHttp => 400,
             ChunkSize { .. } | ChunkExtension { .. } | ChunkEnd => 400,
             BodyTooLarge { .. } | ChunkExtensionsTooLarge { .. } => 413,
             TargetTooLong { .. } => 414,

@@ -4,12 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use snapback_operators::Peer;
-
 use super::Mailbox;
 use crate::io::listen::Listener;
 use crate::io::poller::{Interest, Poller};
 use crate::io::socket::Socket;
+use crate::transport::Arrival;
 
 /// Connections that one listener may bring in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -57,7 +56,7 @@ impl Acceptor {
         &mut self,
         poller: &Poller,
         listeners: u32,
-        mut keep: impl FnMut(Socket, Peer),
+        mut keep: impl FnMut(Arrival),
     ) -> io::Result<()> {
         if self
             .paused_until
@@ -74,7 +73,15 @@ impl Acceptor {
             }
             for _ in 0..ACCEPTS_PER_TURN {
                 match Socket::accept(&**listener) {
-                    Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
+                    Ok(Some((socket, peer))) => {
+                        let scheme = listener.scheme();
+                        let arrival = Arrival {
+                            socket,
+                            peer,
+                            scheme,
+                        };
+                        self.place(arrival, &mut keep);
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         self.pause(poller, &error);
@@ -86,19 +93,19 @@ impl Acceptor {
         Ok(())
     }
 
-    fn place(&self, socket: Socket, peer: Peer, keep: &mut impl FnMut(Socket, Peer)) {
+    fn place(&self, arrival: Arrival, keep: &mut impl FnMut(Arrival)) {
         let Some(mailboxes) = &self.shared else {
             self.own.count_connection();
-            return keep(socket, peer);
+            return keep(arrival);
         };
         let chosen = Mailbox::fewest_connections(mailboxes);
         if std::ptr::eq(chosen, &*self.own) {
-            return keep(socket, peer);
+            return keep(arrival);
         }
-        if let Err((socket, peer)) = chosen.hand_over(socket, peer) {
+        if let Err(arrival) = chosen.hand_over(arrival) {
             chosen.connection_ended();
             self.own.count_connection();
-            keep(socket, peer);
+            keep(arrival);
         }
     }
 

@@ -108,15 +108,6 @@ impl Transport {
         &self.peer
     }
 
-    /// Whether HTTP has not begun yet, because a header or a handshake is awaited.
-    pub(crate) fn is_handshaking(&self) -> bool {
-        match self.layer.as_deref() {
-            None => false,
-            Some(Layer::Preface(_)) => true,
-            Some(Layer::Tls(tls)) => tls.is_handshaking(),
-        }
-    }
-
     /// Whether what it does next may be a step of a TLS handshake, which takes a hundred
     /// microseconds and more.
     #[inline]
@@ -188,7 +179,11 @@ impl Transport {
             Ok(Some(parts)) => parts,
             Ok(None) => return Ok((Received::Some, emptied)),
             Err(malformed) => {
-                scratch.log_failure("no PROXY header from a trusted proxy", &self.peer, &malformed);
+                scratch.log_failure(
+                    "no PROXY header from a trusted proxy",
+                    &self.peer,
+                    &malformed,
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, malformed));
             }
         };

@@ -215,7 +215,7 @@ mod tests {
         check(b"PROXY UNKNOWN\r\n", expect!["15 bytes"]);
         check(
             b"PROXY UNKNOWN ffff::1 whatever 0 \xff\xff\r\n",
-            expect!["36 bytes"],
+            expect!["37 bytes"],
         );
         let longest = [
             b"PROXY UNKNOWN ".as_slice(),
@@ -244,20 +244,48 @@ mod tests {
         ] {
             assert_eq!(parse(line.as_bytes()), Err(Malformed::Line), "{line}");
         }
-        assert_eq!(parse(&[V1, &[b'x'; 101]].concat()), Err(Malformed::LineTooLong));
-        for other in ["GET / HTTP/1.1\r\n", "PROXZ", "proxy ", "\x16\x03\x01", "\r\n\r\nx"] {
-            assert_eq!(parse(other.as_bytes()), Err(Malformed::Signature), "{other:?}");
+        assert_eq!(
+            parse(&[V1, &[b'x'; 101]].concat()),
+            Err(Malformed::LineTooLong)
+        );
+        for other in [
+            "GET / HTTP/1.1\r\n",
+            "PROXZ",
+            "proxy ",
+            "\x16\x03\x01",
+            "\r\n\r\nx",
+        ] {
+            assert_eq!(
+                parse(other.as_bytes()),
+                Err(Malformed::Signature),
+                "{other:?}"
+            );
         }
     }
 
     #[test]
     fn version_2_is_binary() {
         let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0xdc, 0x04, 1, 187];
-        check(&v2(0x21, 0x11, &v4), expect!["28 bytes from 192.0.2.7:56324"]);
-        check(&v2(0x21, 0x12, &v4), expect!["28 bytes from 192.0.2.7:56324"]);
+        check(
+            &v2(0x21, 0x11, &v4),
+            expect!["28 bytes from 192.0.2.7:56324"],
+        );
+        check(
+            &v2(0x21, 0x12, &v4),
+            expect!["28 bytes from 192.0.2.7:56324"],
+        );
         let with_tlv = [v4.as_slice(), &[4, 0, 2, 0, 0]].concat();
-        check(&v2(0x21, 0x11, &with_tlv), expect!["33 bytes from 192.0.2.7:56324"]);
-        let v6 = [&[0x20, 1, 0xd, 0xb8], [7; 12].as_slice(), &[9; 16], &[0, 80, 1, 187]].concat();
+        check(
+            &v2(0x21, 0x11, &with_tlv),
+            expect!["33 bytes from 192.0.2.7:56324"],
+        );
+        let v6 = [
+            &[0x20, 1, 0xd, 0xb8],
+            [7; 12].as_slice(),
+            &[9; 16],
+            &[0, 80, 1, 187],
+        ]
+        .concat();
         check(
             &v2(0x21, 0x21, &v6),
             expect!["52 bytes from [2001:db8:707:707:707:707:707:707]:80"],

@@ -1,8 +1,8 @@
 //! The certificates that a service shows, which may be exchanged while it runs.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use rustls::server::UnbufferedServerConnection;
@@ -64,10 +64,4 @@ impl fmt::Debug for Certificates {
         let mut shown = f.debug_struct("Certificates");
         shown.field("files", &self.files).finish_non_exhaustive()
     }
-}
-
-/// For a handle of the query, which keeps nothing alive.
-pub(crate) fn reload(certificates: &Weak<Certificates>) -> Result<(), CertificateError> {
-    let certificates = certificates.upgrade();
-    certificates.ok_or(CertificateError::NotInUse)?.reload()
 }

@@ -54,7 +54,10 @@ impl TlsFiles {
                 return Err(missing(KEY, "the file of the private key of tlsCertFile"));
             }
             (None, Some(_)) => {
-                return Err(missing(CERTIFICATE, "the file of the certificate of tlsKeyFile"));
+                return Err(missing(
+                    CERTIFICATE,
+                    "the file of the certificate of tlsKeyFile",
+                ));
             }
             (None, None) => {
                 let others = [
@@ -127,7 +130,11 @@ impl TlsFiles {
 
     /// The certificate with its key.
     fn pair(&self, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
-        let chain = certificates(CERTIFICATE, &self.certificate, &read(CERTIFICATE, &self.certificate)?)?;
+        let chain = certificates(
+            CERTIFICATE,
+            &self.certificate,
+            &read(CERTIFICATE, &self.certificate)?,
+        )?;
         let key = self.private_key()?;
         let key = provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| CertificateError::UnusableKey {
@@ -205,11 +212,13 @@ fn verifier(
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error: VerifierBuilderError| CertificateError::UnusableCertificate {
-            option: CLIENT_CA,
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(
+            |error: VerifierBuilderError| CertificateError::UnusableCertificate {
+                option: CLIENT_CA,
+                path: path.to_owned(),
+                reason: error.to_string(),
+            },
+        )
 }
 
 /// Tickets whose keys are random, never leave the process and change every six hours.

@@ -6,7 +6,7 @@ mod files;
 mod stream;
 mod watch;
 
-pub(crate) use certificates::{Certificates, reload};
+pub(crate) use certificates::Certificates;
 pub use error::CertificateError;
 pub(crate) use files::TlsFiles;
 pub(crate) use stream::{MAX_REST_BYTES, SEAL_BYTES, TlsError, TlsStream};

@@ -307,8 +307,7 @@ impl TlsStream {
     }
 }
 
-type WriteTraffic<'c> =
-    rustls::unbuffered::WriteTraffic<'c, rustls::server::ServerConnectionData>;
+type WriteTraffic<'c> = rustls::unbuffered::WriteTraffic<'c, rustls::server::ServerConnectionData>;
 
 /// Lets `encode` write at the end of `pending`, with as much room as it asks for.
 fn append(pending: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
