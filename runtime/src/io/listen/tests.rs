@@ -177,7 +177,9 @@ fn ports_end_at_the_last_one() {
 
 #[test]
 fn several_addresses_are_bound_at_one_port() {
-    let listeners = bind_port(Scheme::Http, "h", &[V4, V4_OTHER], 0).unwrap().unwrap();
+    let listeners = bind_port(Scheme::Http, "h", &[V4, V4_OTHER], 0)
+        .unwrap()
+        .unwrap();
     assert_eq!(listeners.len(), 2);
     assert_eq!(tcp(&listeners[0]).port(), tcp(&listeners[1]).port());
     listeners
@@ -188,7 +190,11 @@ fn several_addresses_are_bound_at_one_port() {
 #[test]
 fn a_port_taken_at_any_address_is_taken_at_all() {
     let (_taken, port) = taken_port();
-    assert!(bind_port(Scheme::Http, "h", &[V4_OTHER, V4], port).unwrap().is_none());
+    assert!(
+        bind_port(Scheme::Http, "h", &[V4_OTHER, V4], port)
+            .unwrap()
+            .is_none()
+    );
     let listeners = bind_counting_up(Scheme::Http, "h", &[V4_OTHER, V4], port, 0, 10).unwrap();
     assert_ne!(tcp(&listeners[0]).port(), port);
     assert_eq!(tcp(&listeners[0]).port(), tcp(&listeners[1]).port());
@@ -196,7 +202,9 @@ fn a_port_taken_at_any_address_is_taken_at_all() {
 
 #[test]
 fn a_missing_family_is_passed_over_but_a_foreign_address_is_not() {
-    let listeners = bind_port(Scheme::Http, "h", &[FOREIGN_V6, V4], 0).unwrap().unwrap();
+    let listeners = bind_port(Scheme::Http, "h", &[FOREIGN_V6, V4], 0)
+        .unwrap()
+        .unwrap();
     assert_eq!(listeners.len(), 1);
     assert_serves(&listeners[0]);
     for addresses in [&[FOREIGN][..], &[V4, FOREIGN], &[FOREIGN, FOREIGN_V6]] {
@@ -249,7 +257,9 @@ fn both_families_listen_at_one_port() {
         return;
     }
     for addresses in [resolve("*").unwrap(), vec![V6, V4]] {
-        let listeners = bind_port(Scheme::Http, "h", &addresses, 0).unwrap().unwrap();
+        let listeners = bind_port(Scheme::Http, "h", &addresses, 0)
+            .unwrap()
+            .unwrap();
         assert_eq!(listeners.len(), 2);
         let port = tcp(&listeners[0]).port();
         assert_eq!(port, tcp(&listeners[1]).port());

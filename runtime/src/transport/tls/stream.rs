@@ -169,7 +169,6 @@ impl TlsStream {
             return Ok((0, false));
         };
         let (mut at, mut ended) = (0, false);
-        let mut failure = None;
         loop {
             let UnbufferedStatus { mut discard, state } =
                 session.process_tls_records(&mut incoming[at..]);
@@ -179,9 +178,7 @@ impl TlsStream {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         discard += record.discard;
-                        if failure.is_none() {
-                            take(record.payload);
-                        }
+                        take(record.payload);
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut message)) => {
@@ -190,15 +187,14 @@ impl TlsStream {
                 Ok(ConnectionState::TransmitTlsData(message)) => message.done(),
                 Ok(ConnectionState::PeerClosed) => ended = true,
                 Ok(_) => wants_more = true,
-                // An alert to the client may come before the same error is told again.
-                Err(error) if failure.is_none() => failure = Some(error),
-                Err(error) => return Err(failure.unwrap_or(error).into()),
+                Err(error) => {
+                    collect_alert(session, &mut incoming[at + discard..], &mut self.pending);
+                    return Err(error.into());
+                }
             }
             at += discard;
-            match failure {
-                Some(error) if wants_more => return Err(error.into()),
-                None if wants_more => return Ok((at, ended)),
-                _ => {}
+            if wants_more {
+                return Ok((at, ended));
             }
         }
     }
@@ -308,6 +304,22 @@ impl TlsStream {
 }
 
 type WriteTraffic<'c> = rustls::unbuffered::WriteTraffic<'c, rustls::server::ServerConnectionData>;
+
+/// Takes what a session that failed still has to say to its client. It must not look at the bytes
+/// again that made it fail, so it is not asked for more than it says it has.
+fn collect_alert(
+    session: &mut UnbufferedServerConnection,
+    incoming: &mut [u8],
+    pending: &mut Vec<u8>,
+) {
+    while session.wants_write() {
+        let UnbufferedStatus { state, .. } = session.process_tls_records(incoming);
+        let Ok(ConnectionState::EncodeTlsData(mut message)) = state else {
+            return;
+        };
+        append(pending, |room| message.encode(room));
+    }
+}
 
 /// Lets `encode` write at the end of `pending`, with as much room as it asks for.
 fn append(pending: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
