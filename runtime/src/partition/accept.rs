@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Mailbox;
-use crate::io::listen::Listener;
+use crate::io::listen::{BACKLOG, Listener};
 use crate::io::poller::{Interest, Poller};
 use crate::io::socket::Socket;
 use crate::transport::Arrival;
@@ -72,16 +72,8 @@ impl Acceptor {
                 continue;
             }
             for _ in 0..ACCEPTS_PER_TURN {
-                match Socket::accept(&**listener) {
-                    Ok(Some((socket, peer))) => {
-                        let scheme = listener.scheme();
-                        let arrival = Arrival {
-                            socket,
-                            peer,
-                            scheme,
-                        };
-                        self.place(arrival, &mut keep);
-                    }
+                match accept(listener) {
+                    Ok(Some(arrival)) => self.place(arrival, &mut keep),
                     Ok(None) => break,
                     Err(error) => {
                         self.pause(poller, &error);
@@ -119,10 +111,27 @@ impl Acceptor {
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    /// Closes the listeners, once the last partition that has them does so.
-    pub(crate) fn close(&mut self, poller: &Poller) {
+    /// Takes what still waits at the listeners, and closes them, once the last partition that has
+    /// them does so: who waits in the backlog was told by the kernel that it is connected.
+    ///
+    /// They are not watched any more before that. Of all that watch a listener the kernel wakes
+    /// one: a connection that woke this partition is taken here, and later ones wake the others,
+    /// which may be of another process.
+    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Arrival)) {
         self.unwatch(poller);
-        self.listeners.clear();
+        self.paused_until = None;
+        for listener in std::mem::take(&mut self.listeners) {
+            for _ in 0..BACKLOG {
+                match accept(&listener) {
+                    Ok(Some(arrival)) => self.place(arrival, &mut keep),
+                    Ok(None) => break,
+                    Err(reason) => {
+                        tracing::error!(%reason, "connections that wait cannot be accepted any more");
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     fn unwatch(&self, poller: &Poller) {
@@ -141,4 +150,14 @@ impl Acceptor {
         self.paused_until
             .map(|until| until.saturating_duration_since(Instant::now()))
     }
+}
+
+/// Takes the next connection that waits at a listener, if any.
+fn accept(listener: &Listener) -> io::Result<Option<Arrival>> {
+    let accepted = Socket::accept(listener)?;
+    Ok(accepted.map(|(socket, peer)| Arrival {
+        socket,
+        peer,
+        scheme: listener.scheme(),
+    }))
 }
