@@ -2,18 +2,23 @@
 //!
 //! Behind the feature `internals`; no promise is made about anything in here.
 
+pub mod image;
+mod replay;
+
 use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
-use crate::http1::{Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Limits, Persistence, Step};
+use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
 use crate::partition::Published;
 use snapback_operators::ReplyHead;
+
+pub use replay::{Event, Limits, Received, replay};
 
 /// Decodes the request at the beginning of `bytes`: how long it is, if it is whole and well-formed.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<usize> {
     let mut table: HeaderTable<'_> = EMPTY_TABLE;
-    match Decoder::default().decode(bytes, &mut table, &Limits::default()) {
+    match Decoder::default().decode(bytes, &mut table, &http1::Limits::default()) {
         Ok(Step::Request(request)) => Some(request.consumed),
         _ => None,
     }
@@ -22,7 +27,7 @@ pub fn decode(bytes: &[u8]) -> Option<usize> {
 /// Feeds `bytes` to a decoder in pieces, as a connection would; counts the requests in them.
 #[must_use]
 pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {
-    let (mut decoder, limits) = (Decoder::default(), Limits::default());
+    let (mut decoder, limits) = (Decoder::default(), http1::Limits::default());
     let (mut inbox, mut requests) = (Vec::new(), 0);
     for piece in bytes.chunks(piece_bytes.max(1)) {
         inbox.extend_from_slice(piece);
