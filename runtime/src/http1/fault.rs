@@ -56,6 +56,8 @@ faults! {
         "the request has several Host headers; send one";
     400 Host { value: Box<str> }:
         "the host \"{value}\" is not of the form name[:port]; correct the Host header or the target";
+    400 HostDiffers { host: Box<str>, authority: Box<str> }:
+        "the Host header says \"{host}\" but the target \"{authority}\"; send the same host in both";
     400 ContentLength { value: Box<str> }:
         "Content-Length \"{value}\" is not one number of bytes; send digits only";
     400 ContentLengthRepeated:
@@ -116,8 +118,7 @@ pub(super) fn shown(bytes: &[u8]) -> Box<str> {
 mod tests {
     use expect_test::expect;
 
-    use super::super::Limits;
-    use super::super::replay::{Event, replay};
+    use crate::internals::{Event, Limits, replay};
 
     /// What clients read, for one request of each kind of answer.
     #[test]
@@ -149,9 +150,11 @@ mod tests {
         let mut table = String::new();
         for request in requests {
             match replay([request.as_bytes()], &limits).as_slice() {
-                [Event::Reject(reject)] => {
-                    table.push_str(&format!("{} {reject}\n", reject.status()));
-                }
+                [
+                    Event::Refused {
+                        status, message, ..
+                    },
+                ] => table.push_str(&format!("{status} {message}\n")),
                 other => panic!("{request:?} gives {other:?}"),
             }
         }
