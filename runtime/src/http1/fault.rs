@@ -116,8 +116,11 @@ pub(super) fn shown(bytes: &[u8]) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use expect_test::expect;
 
+    use super::FAULTS;
     use crate::internals::{Event, Limits, replay};
 
     /// What clients read, for one request of each kind of answer.
@@ -174,5 +177,35 @@ mod tests {
             501 the transfer coding "br, chunked" is unknown; send chunked alone
             505 the protocol version "HTTP/3.0" is not served; use HTTP/1.1 or HTTP/1.0
         "#]].assert_eq(&table);
+    }
+
+    /// The table of `docs/http.md`, sorted by status.
+    fn fault_table() -> String {
+        let mut faults = FAULTS.to_vec();
+        faults.sort_by_key(|fault| fault.0);
+        let rows = faults.iter().map(|(status, name, message)| {
+            let message = message.replace(['{', '}'], "*");
+            format!("| {status} | `{name}` | {message} |\n")
+        });
+        "| Status | Fault | What the client reads |\n|---|---|---|\n".to_owned()
+            + &rows.collect::<String>()
+    }
+
+    #[test]
+    fn the_documentation_lists_the_faults_as_they_are() {
+        const MARKS: [&str; 2] = ["<!-- faults -->\n", "<!-- end of faults -->"];
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md");
+        let written = std::fs::read_to_string(&file).expect("docs/http.md");
+        let (before, rest) = written.split_once(MARKS[0]).expect("the first mark");
+        let (_, after) = rest.split_once(MARKS[1]).expect("the last mark");
+        let text = [before, MARKS[0], &fault_table(), MARKS[1], after].concat();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&file, &text).expect("docs/http.md can be written");
+            return;
+        }
+        assert!(
+            written == text,
+            "run `UPDATE_DOCS=1 cargo test -p snapback --lib fault`"
+        );
     }
 }
