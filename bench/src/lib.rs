@@ -8,6 +8,7 @@
 //! `{"foo":"hello world","bar":42}` is answered with `{"fooLength":11}`.
 
 pub mod address;
+pub mod alternate;
 pub mod compare;
 
 pub mod floor;

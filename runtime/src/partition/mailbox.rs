@@ -42,7 +42,7 @@ pub(crate) struct Mailbox {
     bell: CachePadded<Bell>,
     wake: EventFd,
     /// A future has ended since the partition looked.
-    completed: CachePadded<AtomicBool>,
+    completed: AtomicBool,
     /// How many connections the partition has or is about to get.
     connections: CachePadded<AtomicUsize>,
 }
@@ -55,7 +55,7 @@ impl Mailbox {
             epoch: CachePadded::new(AtomicU64::new(0)),
             bell: CachePadded::new(Bell::new()),
             wake: EventFd::new()?,
-            completed: CachePadded::new(AtomicBool::new(false)),
+            completed: AtomicBool::new(false),
             connections: CachePadded::new(AtomicUsize::new(0)),
         })
     }
@@ -84,7 +84,8 @@ impl Mailbox {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    fn ring(&self) {
+    /// Tells the partition that there is news, and wakes it if it sleeps.
+    pub(crate) fn ring(&self) {
         if self.bell.ring() {
             self.wake.raise();
         }
@@ -109,23 +110,22 @@ impl Mailbox {
         &self.wake
     }
 
-    /// For the partition: whether a future has ended since the last call.
+    /// For the partition: whether anything was sent since the last call: a socket, a phase, the end
+    /// of a future.
     #[inline]
-    pub(crate) fn take_completed(&self) -> bool {
-        self.completed.load(Ordering::Relaxed) && self.completed.swap(false, Ordering::Acquire)
+    pub(crate) fn has_news(&self) -> bool {
+        self.bell.take_ring()
     }
 
-    /// For the partition, before it sleeps: whether it may. `seen` is the phase that it is in.
+    /// For the partition: whether a future has ended since the last call.
+    pub(crate) fn take_completed(&self) -> bool {
+        self.completed.swap(false, Ordering::Acquire)
+    }
+
+    /// For the partition, before it sleeps: whether it may.
     #[inline]
-    pub(crate) fn may_sleep(&self, seen: Phase) -> bool {
-        self.bell.prepare_sleep();
-        let quiet = self.accepted.is_empty()
-            && self.phase() == seen
-            && !self.completed.load(Ordering::Relaxed);
-        if !quiet {
-            self.bell.awake();
-        }
-        quiet
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.bell.prepare_sleep()
     }
 
     #[inline]

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use super::latency::Latencies;
+use super::shed::Shed;
 
 /// Written by the partition alone, at the end of its turns; read by anyone at any time.
 ///
@@ -15,6 +18,9 @@ pub(crate) struct Published {
     longest_turn_ns: AtomicU64,
     longest_end_of_turn_ns: AtomicU64,
     pub(crate) latencies: Latencies,
+    /// Written only by what is turned away or takes too long, so in a cache line of its own.
+    #[allow(dead_code, reason = "the limits that count into it come one by one")]
+    pub(crate) shed: CachePadded<Shed>,
 }
 
 /// The marks of a partition at one moment.
@@ -33,6 +39,7 @@ impl Published {
             longest_turn_ns: AtomicU64::new(0),
             longest_end_of_turn_ns: AtomicU64::new(0),
             latencies: Latencies::new(),
+            shed: CachePadded::new(Shed::default()),
         }
     }
 

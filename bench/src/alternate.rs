@@ -1,0 +1,232 @@
+//! Servers that all stay up, loaded in turns: for differences that drown in a fresh process's noise.
+//!
+//! `compare` starts a process for each measurement, so the layout of its memory and what the machine
+//! does in those seconds go into the ratio. Here each server is started once, the base twice; all
+//! sleep on the same core but the one whose window it is. Windows are short and many, so that a stall
+//! of the machine spoils few of them, and the median of the ratios between neighbouring windows
+//! forgets those. Beside each median stands its confidence interval, which needs no distribution.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::address::Target;
+use crate::compare::{Contender, Server};
+use crate::load::{Arrivals, LoadOptions, LoadReport, Percentiles, parse_duration, run};
+use crate::process::pin;
+use crate::{HELLO_PATH, HELLO_REPLY};
+
+/// What to load in turns, and how.
+#[derive(Args, Clone, Debug)]
+pub struct AlternateArguments {
+    /// The server that the other is compared with, as NAME=COMMAND; see `compare`.
+    #[arg(long)]
+    base: Contender,
+    /// The other server.
+    #[arg(long)]
+    against: Contender,
+    /// How many windows each server gets.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    windows: u32,
+    /// How long a window is.
+    #[arg(long, value_parser = parse_duration, default_value = "1s")]
+    window: Duration,
+    /// How long the load runs before each window.
+    #[arg(long, value_parser = parse_duration, default_value = "50ms")]
+    warmup: Duration,
+    /// Requests per second, open loop, Poisson arrivals.
+    #[arg(long, default_value_t = 20_000.0)]
+    rate: f64,
+    /// Over how many connections.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// The core of the servers.
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// The core of the load generator.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+    /// Write every window and the raw histograms here, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A place in the order of servers: the base, the base again, the other.
+const NAMES: [&str; 3] = ["base", "base again (A/A)", "other"];
+
+#[derive(Serialize)]
+struct Alternation {
+    base: String,
+    other: String,
+    rate: f64,
+    window_s: f64,
+    /// Of each round: base, base again, other.
+    windows: Vec<[Percentiles; 3]>,
+    /// All windows of each server together, as (ns, how often).
+    histograms_ns: [Vec<(u64, u64)>; 3],
+}
+
+/// Runs all windows and prints the ratios; fails when any request did.
+///
+/// # Errors
+/// A server does not start or cannot be connected to, or a file cannot be written.
+pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> {
+    pin(arguments.server_core)?;
+    let start = |contender| Server::start(contender, arguments.server_core);
+    let servers = [
+        start(&arguments.base)?,
+        start(&arguments.base)?,
+        start(&arguments.against)?,
+    ];
+    let mut windows = Vec::new();
+    let mut merged = [const { None::<Histogram<u64>> }; 3];
+    let mut errors = 0;
+    for round in 0..arguments.windows {
+        let mut measured = [None; 3];
+        for turn in 0..3 {
+            // Each server comes first, second and last equally often.
+            let index = (round as usize + turn) % 3;
+            let report = window(arguments, &servers[index])?;
+            errors += report.errors.total();
+            measured[index] = Some(report.latency);
+            match &mut merged[index] {
+                Some(all) => all.add(&report.histogram)?,
+                none => *none = Some(report.histogram),
+            }
+        }
+        windows.push(measured.map(|percentiles| percentiles.expect("each server had its window")));
+        if (round + 1) % 10 == 0 {
+            eprintln!("{} of {} windows done", round + 1, arguments.windows);
+        }
+    }
+    let merged = merged.map(|all| all.expect("there was a window"));
+    print_tables(&windows, &merged);
+    if let Some(path) = &arguments.json {
+        let alternation = Alternation {
+            base: arguments.base.name().to_owned(),
+            other: arguments.against.name().to_owned(),
+            rate: arguments.rate,
+            window_s: arguments.window.as_secs_f64(),
+            windows,
+            histograms_ns: merged.map(|all| {
+                all.iter_recorded()
+                    .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                    .collect()
+            }),
+        };
+        fs::write(path, serde_json::to_vec_pretty(&alternation)?)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if errors > 0 {
+        eprintln!("error: {errors} requests failed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport, Box<dyn Error>> {
+    let target = Target {
+        address: server.address().clone(),
+        host: "localhost".into(),
+        path: HELLO_PATH.into(),
+    };
+    Ok(run(&LoadOptions {
+        connections: arguments.connections,
+        rate: Some(arguments.rate),
+        arrivals: Arrivals::Poisson,
+        duration: arguments.window,
+        warmup: arguments.warmup,
+        core: Some(arguments.load_core),
+        expect_body: Some(HELLO_REPLY.as_bytes().into()),
+        ..LoadOptions::new(target)
+    })?)
+}
+
+fn print_tables(windows: &[[Percentiles; 3]], merged: &[Histogram<u64>; 3]) {
+    println!("| server | p50 µs | p99 µs | p99.9 µs | max µs |\n|---|---|---|---|---|");
+    for (name, all) in NAMES.iter().zip(merged) {
+        let Percentiles {
+            p50_us,
+            p99_us,
+            p99_9_us,
+            max_us,
+            ..
+        } = Percentiles::of(all);
+        println!("| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} |");
+    }
+    println!(
+        "\nMedian of {} ratios to the base's neighbouring window, and its 95 % confidence interval:\n",
+        windows.len()
+    );
+    println!("| server | p50 | p99 | p99.9 |\n|---|---|---|---|");
+    for (index, name) in NAMES.iter().enumerate().skip(1) {
+        let ratio = |figure: fn(&Percentiles) -> f64| {
+            MedianInterval::of(windows.iter().map(|w| figure(&w[index]) / figure(&w[0])))
+        };
+        let (p50, p99) = (ratio(|p| p.p50_us), ratio(|p| p.p99_us));
+        let p99_9 = ratio(|p| p.p99_9_us);
+        println!("| {name} | {p50} | {p99} | {p99_9} |");
+    }
+}
+
+/// A median, and between which values the median of the whole population lies, 19 times of 20.
+///
+/// From order statistics: the number of values below the true median is binomial (n, ½), whatever
+/// the distribution. The normal approximation of it is good from a dozen values on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct MedianInterval {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl MedianInterval {
+    fn of(values: impl IntoIterator<Item = f64>) -> MedianInterval {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let n = sorted.len();
+        let Some(last) = n.checked_sub(1) else {
+            return MedianInterval {
+                median: f64::NAN,
+                low: f64::NAN,
+                high: f64::NAN,
+            };
+        };
+        let reach = 1.96 * (n as f64).sqrt() / 2.0;
+        let low = (n as f64 / 2.0 - reach).floor().max(1.0) as usize - 1;
+        MedianInterval {
+            median: f64::midpoint(sorted[last / 2], sorted[n / 2]),
+            low: sorted[low],
+            high: sorted[last - low],
+        }
+    }
+}
+
+impl std::fmt::Display for MedianInterval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MedianInterval { median, low, high } = self;
+        write!(f, "{median:.3} ({low:.3}–{high:.3})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_tables() {
+        // n = 100: the 40th and the 61st value, as tables of the sign test give it.
+        let interval = MedianInterval::of((1..=100).map(f64::from));
+        let MedianInterval { median, low, high } = interval;
+        assert_eq!((low, median, high), (40.0, 50.5, 61.0));
+        let few = MedianInterval::of([2.0, 1.0, 3.0]);
+        assert_eq!((few.low, few.median, few.high), (1.0, 2.0, 3.0));
+        assert!(MedianInterval::of([]).median.is_nan());
+    }
+}
