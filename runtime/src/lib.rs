@@ -14,7 +14,7 @@ mod epoch;
 mod error;
 mod http1;
 mod inbox;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod io;
