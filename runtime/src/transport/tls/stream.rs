@@ -27,8 +27,8 @@ const SEAL_BYTES_PER_WRITE: usize = 4 * SEAL_BYTES;
 pub(crate) const MAX_REST_BYTES: usize = 32 << 10;
 
 pub(crate) struct TlsStream {
-    /// None until the first byte came: who only connects costs no memory.
-    session: Option<UnbufferedServerConnection>,
+    /// None until the first byte came: who only connects costs little memory.
+    session: Option<Box<UnbufferedServerConnection>>,
     certificates: Arc<Certificates>,
     /// Received bytes whose record, or handshake message, is not whole.
     rest: Vec<u8>,
@@ -132,7 +132,7 @@ impl TlsStream {
             if incoming.first().is_some_and(u8::is_ascii_alphabetic) {
                 return Err(TlsError::PlainHttp);
             }
-            self.session = Some(self.certificates.session()?);
+            self.session = Some(Box::new(self.certificates.session()?));
         }
         let (opened, ended) = self.process(incoming, |plaintext| inbox.append(plaintext))?;
         let rest = &incoming[opened..];
