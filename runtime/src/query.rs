@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
@@ -17,6 +16,7 @@ use crate::options::Options;
 use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
 use crate::service_info::ServiceInfo;
+use crate::transport::tls::{CertificateError, Certificates};
 
 /// A query that was started. Clones are handles of the same query; dropping them does not stop it.
 ///
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    /// Kept alive by the partitions alone; none without TLS.
+    certificates: Option<Weak<Certificates>>,
     /// When it started, in milliseconds since 1970.
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
@@ -180,6 +182,22 @@ impl StreamingQuery {
         self.shared.lock().progress.iter().cloned().collect()
     }
 
+    /// Reads the files of `tlsCertFile`, `tlsKeyFile` and `tlsClientCaFile` again, and serves new
+    /// connections with what they say now; open ones go on as they are. The query also looks after
+    /// the files by itself, within two seconds of a change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] when the files cannot be used; new connections then get what they got
+    /// before. Also when the query does not speak TLS, or has ended.
+    pub fn reload_tls(&self) -> Result<()> {
+        let certificates = self.shared.certificates.as_ref().and_then(Weak::upgrade);
+        certificates
+            .ok_or(CertificateError::NotInUse)?
+            .reload()
+            .map_err(Error::from)
+    }
+
     /// Drains and ends the query: accepts no more connections, answers what comes on open ones with
     /// `Connection: close` until they are gone or `shutdownTimeout` is over, commits a last epoch.
     /// Returns when that is done. Stopping a query that has ended does nothing.
@@ -276,6 +294,7 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    pub(crate) certificates: Option<Weak<Certificates>>,
 }
 
 impl Shared {
@@ -290,6 +309,7 @@ impl Shared {
             name,
             service,
             service_info,
+            certificates,
         } = identity;
         Shared {
             id,
@@ -297,6 +317,7 @@ impl Shared {
             name,
             service,
             service_info,
+            certificates,
             started_at_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
