@@ -100,15 +100,16 @@ pub(crate) struct Busy {
 
 impl Deadlines {
     /// Those of a connection that begins now.
-    pub(crate) fn new(now_ns: u64) -> Self {
+    pub(crate) fn new(now_ns: u64, limits: &TimeLimits) -> Self {
+        let read_due_ns = now_ns.saturating_add(limits.header_ns);
         Deadlines {
             awaited: Awaited::First,
             since_ns: now_ns,
             body_bytes: 0,
             taken_bytes: 0,
-            read_due_ns: 0,
+            read_due_ns,
             write_due_ns: u64::MAX,
-            due_ns: 0,
+            due_ns: read_due_ns,
         }
     }
 
@@ -139,10 +140,8 @@ impl Deadlines {
     #[inline]
     pub(crate) fn idle(&mut self, now_ns: u64, limits: &TimeLimits) {
         self.write_due_ns = u64::MAX;
-        if self.awaited == Awaited::First {
-            // A first head has its time from when the connection was accepted.
-            self.read_due_ns = self.since_ns.saturating_add(limits.header_ns);
-        } else {
+        // A first head has its time from when the connection was accepted.
+        if self.awaited != Awaited::First {
             self.awaited = Awaited::Next;
             self.read_due_ns = now_ns.saturating_add(limits.keep_alive_ns);
         }
@@ -236,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_first_head_has_its_time_from_the_beginning_and_a_next_one_from_its_first_byte() {
-        let mut deadlines = Deadlines::new(5);
+        let mut deadlines = Deadlines::new(5, &LIMITS);
         deadlines.idle(6, &LIMITS);
         assert_eq!(deadlines.due_ns(), 15);
         deadlines.busy(9, &busy(Awaited::Head), &LIMITS);
@@ -259,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_body_earns_time_by_its_bytes() {
-        let mut deadlines = Deadlines::new(1);
+        let mut deadlines = Deadlines::new(1, &LIMITS);
         deadlines.busy(100, &busy(Awaited::Body), &LIMITS);
         assert_eq!(deadlines.due_ns(), 120);
         deadlines.count_body(7);
@@ -280,7 +279,7 @@ mod tests {
             taken_bytes: Some(taken),
             ..busy(Awaited::Nothing)
         };
-        let mut deadlines = Deadlines::new(1);
+        let mut deadlines = Deadlines::new(1, &LIMITS);
         deadlines.busy(100, &unsent(0), &LIMITS);
         deadlines.busy(110, &unsent(0), &LIMITS);
         assert_eq!(deadlines.due_ns(), 130);
@@ -294,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_first_deadline_counts() {
-        let mut deadlines = Deadlines::new(1);
+        let mut deadlines = Deadlines::new(1, &LIMITS);
         let all = Busy {
             awaited: Awaited::Close,
             taken_bytes: Some(1),
