@@ -2,7 +2,10 @@
 
 mod certificates;
 mod exchange;
+mod files;
 mod handshake;
+mod programs;
+mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 
