@@ -8,6 +8,7 @@ mod programs;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 /// Says who asked and with what, or as many bytes as `bytes` in the query asks for.
 fn echo(reader: snapback::ServerReader) -> snapback::StreamWriter {
