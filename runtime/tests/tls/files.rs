@@ -241,7 +241,7 @@ fn a_ticket_is_worth_nothing_once_its_authority_is_not_trusted() {
     let ask = |config| {
         let mut stream = secure(config, service.port());
         stream.write_all(&get("/api"))?;
-        stream.read(&mut [0; 1])?;
+        stream.read_exact(&mut [0; 1])?;
         Ok::<_, std::io::Error>(stream.conn.handshake_kind())
     };
     ask(config.clone()).expect("a friend");
