@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Location, Recovered};
+use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::http1::Limits;
@@ -235,6 +236,8 @@ impl PartitionStarter<'_> {
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
                 options.request_timeout.as_nanos() as u64,
+                options.max_in_flight,
+                Arc::clone(&published),
             );
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
@@ -304,6 +307,11 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        max_requests: match options.max_requests_per_connection {
+            0 => u64::MAX,
+            requests => requests,
+        },
+        times: TimeLimits::of(options),
     }
 }
 
