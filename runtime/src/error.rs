@@ -7,9 +7,11 @@ use std::sync::Arc;
 use thiserror::Error as ThisError;
 
 use crate::checkpoint::CheckpointError;
+use crate::control::AdminError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
 use crate::options::OptionError;
+use crate::transport::tls::CertificateError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,9 +32,15 @@ pub enum Error {
     /// A partition cannot be pinned to its core.
     #[error(transparent)]
     Pin(Arc<PinError>),
+    /// The certificates for TLS cannot be used.
+    #[error(transparent)]
+    Certificate(Arc<CertificateError>),
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),
+    /// The admin listener cannot be opened.
+    #[error(transparent)]
+    Admin(Arc<AdminError>),
     /// Two services of a session cannot have one name.
     #[error(
         "cannot make 2 services with the same name `{name}`: stop the query `{query}` that serves \
@@ -106,9 +114,21 @@ impl From<PinError> for Error {
     }
 }
 
+impl From<CertificateError> for Error {
+    fn from(error: CertificateError) -> Self {
+        Error::Certificate(Arc::new(error))
+    }
+}
+
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Self {
         Error::Checkpoint(Arc::new(error))
+    }
+}
+
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        Error::Admin(Arc::new(error))
     }
 }
 

@@ -10,14 +10,16 @@ struct Readme;
 
 pub mod checkpoint;
 mod connection;
+mod control;
 mod epoch;
 mod error;
 mod http1;
 mod inbox;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod listening;
 mod log_limit;
 pub mod options;
 mod outbox;
@@ -31,10 +33,12 @@ pub mod service_info;
 mod session;
 mod signals;
 mod start;
+mod transport;
 mod trigger;
 mod writer;
 
 pub use checkpoint::CheckpointError;
+pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
 pub use io::listen::BindError;
 pub use io::pin::PinError;
@@ -42,12 +46,13 @@ pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
-pub use service_info::ServiceInfo;
+pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
     BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
     Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
 };
+pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;
 

@@ -14,11 +14,13 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Location, Recovered};
+use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::http1::Limits;
-use crate::io::listen::{self, Address, PartitionListeners};
+use crate::io::listen::PartitionListeners;
 use crate::io::pin;
+use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
@@ -28,6 +30,7 @@ use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::session::Session;
+use crate::transport::Entrance;
 
 /// A query that is complete, and checked but for what only the operating system can tell.
 pub(crate) struct Plan {
@@ -50,6 +53,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // It answers that the query is about to start, however long the checkpoint takes to open.
+    let admin = session.registry().open_admin(&options)?;
     let (checkpoint, recovered) = open_checkpoint(&options, &service, &name)?;
     if cfg!(panic = "abort") {
         tracing::warn!(
@@ -59,19 +64,14 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         );
     }
     panics::install_hook();
-    let address = Address::new(&options.host, options.port);
-    let listeners = listen::bind(
-        &address,
-        options.port_mode,
-        options.num_partitions,
-        options.max_port_attempts,
-    )?;
+    let entrance = listening::entrance(&options)?;
+    let listeners = listening::bind(&options)?;
     let cores = pin::place(&options.pinning, options.num_partitions)?;
 
     let run_id = Uuid::now_v7().simple().to_string();
     let service_info = ServiceInfo::of(
         &service,
-        &options.host,
+        |scheme| listening::host(&options, scheme),
         &options.path,
         options.port_mode,
         &listeners,
@@ -84,8 +84,9 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             name,
             service: service.clone(),
             service_info,
+            certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
-        options.recent_progress,
+        &options,
         to_epoch_thread.clone(),
     ));
 
@@ -97,12 +98,14 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     let run = Arc::new(Run::new(service, run_id));
     let starter = PartitionStarter {
         options: &options,
+        entrance,
         chain: &*chain,
         run,
         runtime,
         to_epoch_thread,
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
+    shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
     let epoch_thread = EpochThread::new(
         shared,
@@ -119,6 +122,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .spawn(move || epoch_thread.run())
         .map_err(Error::system("cannot start the epoch thread"))?;
     reservation.keep(query.clone());
+    admin.keep();
     Ok(query)
 }
 
@@ -154,6 +158,7 @@ fn open_checkpoint(
 
 struct PartitionStarter<'s> {
     options: &'s Options,
+    entrance: Entrance,
     chain: &'s dyn Chain,
     run: Arc<Run>,
     runtime: Option<Handle>,
@@ -223,7 +228,7 @@ impl PartitionStarter<'_> {
             Arc::clone(&self.run),
             self.runtime.clone(),
         );
-        let options = self.options.clone();
+        let (options, entrance) = (self.options.clone(), self.entrance.clone());
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -231,6 +236,8 @@ impl PartitionStarter<'_> {
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
                 options.request_timeout.as_nanos() as u64,
+                options.max_in_flight,
+                Arc::clone(&published),
             );
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
@@ -247,6 +254,7 @@ impl PartitionStarter<'_> {
                 Arc::clone(&mailbox),
                 Arc::clone(&published),
                 acceptor,
+                entrance.clone(),
                 worker,
                 spin,
             )
@@ -299,6 +307,11 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        max_requests: match options.max_requests_per_connection {
+            0 => u64::MAX,
+            requests => requests,
+        },
+        times: TimeLimits::of(options),
     }
 }
 
@@ -365,6 +378,7 @@ mod tests {
             options.set(key, value).unwrap();
         }
         options.set("shutdownTimeout", "100ms").unwrap();
+        options.set("adminAddress", "none").unwrap();
         let server = Server {
             session: Session::new(),
             options,

@@ -3,7 +3,8 @@
 
 use std::mem;
 
-use super::{Connections, Partition, Replies, find, token};
+use super::Partition;
+use super::connections::{Connections, Replies, find, token};
 use crate::io::clock::{now_ns, unix_seconds};
 
 /// What is said of a deferred request that is left when `shutdownTimeout` is over.
@@ -16,9 +17,9 @@ impl Partition {
         self.worker.drain();
         let mut own = Vec::new();
         self.acceptor
-            .close(&self.poller, |socket, peer| own.push((socket, peer)));
-        for (socket, peer) in own {
-            self.admit(socket, peer);
+            .close(&self.poller, |arrival| own.push(arrival));
+        for arrival in own {
+            self.admit(arrival);
         }
         for (_, (_, connection)) in &mut self.connections {
             connection.end_with_deferred();
@@ -44,9 +45,11 @@ impl Partition {
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
-        while let Some((socket, peer)) = self.mailbox.take_accepted() {
-            self.admit(socket, peer);
+        while let Some(arrival) = self.mailbox.take_accepted() {
+            self.admit(arrival);
         }
+        // There is no later turn that handshakes could be left to.
+        self.buffers.scratch.may_shake_hands = true;
         let mut crossed = 0;
         for token in tokens(&self.connections) {
             self.serve_for_the_last_time(token);
@@ -95,7 +98,7 @@ impl Partition {
             connections: &mut self.connections,
             replied: mem::take(&mut self.replied),
         };
-        for place in outboxes.taken_on_before(&self.unanswered, u64::MAX) {
+        for place in outboxes.awaited() {
             self.worker
                 .give_up(place, 503, NOT_BEFORE_THE_END, &mut outboxes);
         }
