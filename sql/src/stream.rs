@@ -170,13 +170,7 @@ impl<S, O> ColumnStream<S, O> {
             .iter()
             .map(|name| Column::from_name(*name))
             .collect();
-        self.transform(|requests| {
-            let known: Vec<Column> = columns
-                .into_iter()
-                .filter(|column| requests.schema().has_column(column))
-                .collect();
-            requests.drop_columns(&known)
-        })
+        self.transform(|requests| requests.drop_columns(&columns))
     }
 
     /// Looks each request up in a table, which is read once, when the pipeline is built. The

@@ -39,10 +39,6 @@ impl BodyColumns {
         }
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Adds a body: one row, or the reason and none.
     pub(super) fn push(&mut self, body: &[u8]) -> Result<(), Refused> {
         let mut text = std::mem::take(&mut self.text);

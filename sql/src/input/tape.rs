@@ -60,7 +60,7 @@ pub(super) fn shown(value: Value<'_, '_>) -> String {
         Some(Node::Static(StaticNode::Bool(value))) => value.to_string(),
         Some(Node::Static(StaticNode::I64(value))) => value.to_string(),
         Some(Node::Static(StaticNode::U64(value))) => value.to_string(),
-        Some(Node::Static(StaticNode::F64(value))) => value.to_string(),
+        Some(Node::Static(StaticNode::F64(value))) => format!("{value:?}"),
         Some(Node::Array { len, .. }) => format!("an array of {len}"),
         Some(Node::Object { .. }) => "an object".to_owned(),
         None => "nothing".to_owned(),
