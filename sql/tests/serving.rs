@@ -1,7 +1,6 @@
 //! Column pipelines over sockets: a turn's requests are one batch, and one request cannot hurt
 //! another.
 
-#[path = "../../runtime/tests/support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The cases of Spark Serving's HTTPv2Suite that stand in continuous mode, on columns, with that
 //! suite's own bounds on time.
 
-#[path = "../../runtime/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashSet;

@@ -163,7 +163,7 @@ impl Compiler<'_> {
             filter.transpose()?,
             nullable(both.as_arrow()),
         )?;
-        self.steps.push(Step::Join(join));
+        self.steps.push(Step::Join(Box::new(join)));
         Ok(())
     }
 

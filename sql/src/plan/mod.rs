@@ -42,7 +42,7 @@ enum Step {
         schema: SchemaRef,
     },
     /// Looks each row up in a table.
-    Join(StaticJoin),
+    Join(Box<StaticJoin>),
 }
 
 /// The rows of a batch on their way through the steps.
