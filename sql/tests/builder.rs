@@ -46,7 +46,7 @@ fn a_dropped_column_is_gone() {
         .and_then(|stream| stream.drop(&["a"]))
         .and_then(|stream| stream.make_reply(col("a")));
     let error = stream.map(drop).expect_err("a refusal").to_string();
-    assert!(error.contains("No field named a"), "{error}");
+    assert!(error.contains("No field named requests.a"), "{error}");
 }
 
 #[test]

@@ -21,15 +21,20 @@ fn row() -> impl Strategy<Value = Value> {
         option::of(any::<bool>()),
         option::of(any::<i64>()),
         option::of(any::<i8>()),
-        option::of(any::<f64>().prop_filter("JSON has no other", |x| x.is_finite())),
+        option::of(quarters()),
         text(),
         option::of(vec(option::of(any::<i32>()), 0..5)),
-        option::of(btree_map("[a-zé\"]{0,3}", option::of(-1e9..1e9), 0..4)),
+        option::of(btree_map("[a-zé\"]{0,3}", option::of(quarters()), 0..4)),
         option::of(struct_n),
     )
         .prop_map(|(b, i, t, x, s, l, m, n)| {
             json!({"b": b, "i": i, "t": t, "x": x, "s": s, "l": l, "m": m, "n": n})
         })
+}
+
+/// Doubles of few digits: serde_json, which reads the replies here, is off by the last bit in others.
+fn quarters() -> impl Strategy<Value = f64> {
+    any::<i32>().prop_map(|quarters| f64::from(quarters) / 4.0)
 }
 
 /// What comes back: fields of structs that are null are left out, all else stays.
@@ -157,6 +162,18 @@ proptest! {
             prop_assert_eq!(reply.status, 200, "{}: {}", row, reply.text());
             let came: Value = serde_json::from_slice(&reply.body).expect("JSON");
             prop_assert_eq!(came, without_null_fields(&row, false));
+        }
+    }
+
+    #[test]
+    fn every_double_comes_back_as_it_is(doubles in vec(any::<f64>(), 1..64)) {
+        let stream = Pipeline::detached().columns().parse_request("x DOUBLE");
+        let mut service = stream.and_then(|stream| stream.make_reply(col("x"))).expect("a pipeline").test();
+        for x in doubles.into_iter().filter(|x| x.is_finite()) {
+            let body = json!({ "x": x }).to_string();
+            let reply = service.post(&body).text();
+            let came: f64 = reply[5..reply.len() - 1].parse().expect("a number");
+            prop_assert_eq!(came.to_bits(), x.to_bits(), "{} {}", body, reply);
         }
     }
 

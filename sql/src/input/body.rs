@@ -7,6 +7,7 @@ use simd_json::{Buffers, Tape};
 use super::column::{Column, Fit};
 use super::fault::Refused;
 use super::nested::StructColumn;
+use super::surrogate;
 use super::tape::{Value, bounded, entries, shown};
 use crate::parsing_check::ParsingCheck;
 
@@ -46,8 +47,11 @@ impl BodyColumns {
         text.extend_from_slice(body);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let parsed = match simd_json::fill_tape(&mut text, &mut self.buffers, &mut tape) {
-            Ok(()) => self.push_value(&tape.0),
-            Err(_) if self.check == ParsingCheck::None => self.push_nothing(),
+            Ok(()) if !surrogate::stands_alone(body) => self.push_value(&tape.0),
+            _ if self.check == ParsingCheck::None => self.push_nothing(),
+            Ok(()) => Err(Refused::NoJson(
+                "it has half of a surrogate pair, which is no character".to_owned(),
+            )),
             Err(_) if body.trim_ascii().is_empty() => {
                 Err(Refused::NoJson("it is empty".to_owned()))
             }

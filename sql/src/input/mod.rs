@@ -13,6 +13,7 @@ mod fault;
 mod id;
 mod nested;
 mod primitive;
+mod surrogate;
 mod tape;
 mod text;
 mod time;
