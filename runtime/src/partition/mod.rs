@@ -6,6 +6,7 @@
 
 mod accept;
 mod bell;
+pub(crate) mod buckets;
 mod buffers;
 mod connections;
 mod deferrals;
@@ -15,11 +16,12 @@ pub(crate) mod latency;
 mod mailbox;
 mod published;
 mod refusal;
-#[allow(dead_code, reason = "the counters are read by whoever shows them")]
 pub(crate) mod shed;
 mod spin;
+pub(crate) mod stages;
 mod timeouts;
 mod timers;
+pub(crate) mod traffic;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -319,6 +321,7 @@ impl Partition {
             }
         }
         let served_ns = now_ns();
+        self.worker.deferrals().note_stages(served_ns);
         for (_, since_ns) in replied.drain(..) {
             self.worker.deferrals().note_reply(served_ns - since_ns);
             self.published.latencies.record(served_ns - since_ns, 1);
@@ -379,6 +382,10 @@ impl Partition {
         let settled = oldest.min(next);
         self.published.publish(next, settled);
         self.published.end_turn(served_ns - start_ns);
+        let waiting = self.worker.deferrals().waiting();
+        self.published
+            .traffic
+            .end_turn(served_ns - start_ns, waiting);
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
         // read for the others.
         let epoch = self.mailbox.epoch();
@@ -424,6 +431,7 @@ impl Partition {
                 connection.is_ready = true;
                 entry.insert((self.generation, connection));
                 self.ready.push(token);
+                self.published.traffic.connected();
             }
             Err(error) => {
                 let peer = arrival.peer;

@@ -6,6 +6,8 @@ use crossbeam_utils::CachePadded;
 
 use super::latency::Latencies;
 use super::shed::Shed;
+use super::stages::Stages;
+use super::traffic::Traffic;
 
 /// Written by the partition alone, at the end of its turns; read by anyone at any time.
 ///
@@ -19,8 +21,9 @@ pub(crate) struct Published {
     longest_end_of_turn_ns: AtomicU64,
     pub(crate) latencies: Latencies,
     /// Written only by what is turned away or takes too long, so in a cache line of its own.
-    #[allow(dead_code, reason = "the limits that count into it come one by one")]
     pub(crate) shed: CachePadded<Shed>,
+    pub(crate) traffic: CachePadded<Traffic>,
+    pub(crate) stages: Stages,
 }
 
 /// The marks of a partition at one moment.
@@ -40,6 +43,8 @@ impl Published {
             longest_end_of_turn_ns: AtomicU64::new(0),
             latencies: Latencies::new(),
             shed: CachePadded::new(Shed::default()),
+            traffic: CachePadded::new(Traffic::default()),
+            stages: Stages::new(),
         }
     }
 

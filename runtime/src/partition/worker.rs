@@ -12,6 +12,7 @@ use snapback_operators::{
 use super::deferrals::{Deferrals, Desk};
 use super::refusal::{Key, Refusals};
 use super::shed::ShedReason;
+use super::traffic::Traffic;
 use crate::connection::TimeLimits;
 use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
@@ -132,6 +133,12 @@ impl Worker {
         &mut self.deferrals
     }
 
+    /// What the partition counts of its requests and replies.
+    #[inline]
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.deferrals.traffic()
+    }
+
     /// When the present turn began.
     #[inline]
     pub(crate) fn turn_ns(&self) -> u64 {
@@ -186,7 +193,8 @@ impl Worker {
         let Replier {
             refusals, encoder, ..
         } = &mut self.replier;
-        refusals.write(key, encoder, decoded.is_head, outbox.bytes());
+        let status = refusals.write(key, encoder, decoded.is_head, outbox.bytes());
+        self.deferrals.traffic().replied(status);
         keep_alive
     }
 
@@ -232,6 +240,7 @@ impl Worker {
         if !replier.policy.route.matches(request.target()) {
             replier.not_found(&request, out);
             replier.put_head(out, room, persistence, decoded.is_head);
+            deferrals.traffic().replied(replier.head.status());
             return keep_alive;
         }
         self.next += 1;
@@ -254,6 +263,7 @@ impl Worker {
             ));
         } else {
             replier.put_head(out, room, persistence, decoded.is_head);
+            deferrals.traffic().replied(replier.head.status());
             outbox.end_reply(offset);
             self.answered += 1;
         }
@@ -303,17 +313,23 @@ impl Worker {
         } = self;
         let id = run.request_id(self.partition, place.slot);
         let detail = format!("request {id} {why}");
-        let filled = outboxes.fill(place, scratch, replier, &mut |replier, out| {
+        let turn_ns = deferrals.turn_ns();
+        let filled = outboxes.fill(place, scratch, replier, turn_ns, &mut |replier, out| {
             Reply::new(out, &mut replier.head).problem(status, &detail);
             None
         });
-        deferrals.remove(usize::from(filled));
-        filled
+        let is_answered = filled.since_ns.is_some();
+        if is_answered {
+            deferrals.remove(1);
+            deferrals.traffic().replied(status);
+        }
+        is_answered
     }
 
     /// Answers a malformed request; the connection must close after it.
     #[cold]
     pub(crate) fn reject(&mut self, reject: &Reject, outbox: &mut Outbox) {
+        self.deferrals.traffic().replied(reject.status());
         self.replier.encoder.encode_reject(reject, outbox.bytes());
     }
 }
