@@ -31,6 +31,14 @@ pub enum NotReady {
         /// For how long the turn has run.
         lasts: Duration,
     },
+    /// As many requests of this partition wait in deferred operators as `maxInFlight` allows: further
+    /// ones are turned away.
+    QueueFull {
+        /// Which partition.
+        partition: usize,
+        /// How many wait.
+        waiting: u64,
+    },
     /// The checkpoint is behind by more than `maxCheckpointLag`.
     CheckpointLag {
         /// For how long there has been something that is not committed.
@@ -50,6 +58,7 @@ impl NotReady {
             NotReady::Stopped => "stopped",
             NotReady::Failed { .. } => "failed",
             NotReady::StuckTurn { .. } => "stuck_turn",
+            NotReady::QueueFull { .. } => "queue_full",
             NotReady::CheckpointLag { .. } => "checkpoint_lag",
         }
     }
@@ -65,6 +74,10 @@ impl fmt::Display for NotReady {
                 f,
                 "a turn of partition {partition} has run for {:.1} s: an operator blocks it",
                 lasts.as_secs_f64()
+            ),
+            NotReady::QueueFull { partition, waiting } => write!(
+                f,
+                "{waiting} requests of partition {partition} wait, as many as maxInFlight allows"
             ),
             NotReady::CheckpointLag {
                 lag,
@@ -97,6 +110,7 @@ pub(crate) fn not_ready(shared: &Shared) -> Vec<NotReady> {
         (Phase::Active, None) => {}
     }
     let mut reasons = stuck_turns(shared, STUCK_TURN);
+    reasons.extend(full_queues(shared));
     reasons.extend(checkpoint_lag(shared));
     reasons
 }
@@ -111,6 +125,17 @@ fn stuck_turns(shared: &Shared, limit: Duration) -> Vec<NotReady> {
             (lasts > limit).then_some(NotReady::StuckTurn { partition, lasts })
         })
         .collect()
+}
+
+fn full_queues(shared: &Shared) -> impl Iterator<Item = NotReady> {
+    let partitions = shared.partitions().iter().enumerate();
+    let waiting = partitions.map(|(partition, view)| {
+        let waiting = view.published.traffic.read().waiting;
+        (partition, waiting)
+    });
+    waiting
+        .filter(|(_, waiting)| *waiting >= shared.max_in_flight as u64)
+        .map(|(partition, waiting)| NotReady::QueueFull { partition, waiting })
 }
 
 fn checkpoint_lag(shared: &Shared) -> Option<NotReady> {

@@ -13,6 +13,8 @@ use super::traffic::Traffic;
 ///
 /// Invariant: `settled ≤ next`.
 pub(crate) struct Published {
+    /// The offset of the first request of this run.
+    first: u64,
     next: AtomicU64,
     settled: AtomicU64,
     /// When the present turn began; 0 between turns.
@@ -36,6 +38,7 @@ pub(crate) struct Offsets {
 impl Published {
     pub(crate) fn new(next: u64) -> Self {
         Published {
+            first: next,
             next: AtomicU64::new(next),
             settled: AtomicU64::new(next),
             turn_began_ns: AtomicU64::new(0),
@@ -66,6 +69,11 @@ impl Published {
         }
     }
 
+    /// How many requests got an offset since the start of the run.
+    pub(crate) fn requests(&self) -> u64 {
+        self.offsets().next.saturating_sub(self.first)
+    }
+
     #[inline]
     pub(crate) fn begin_turn(&self, now_ns: u64) {
         self.turn_began_ns.store(now_ns, Ordering::Relaxed);
@@ -86,6 +94,11 @@ impl Published {
     #[inline]
     pub(crate) fn note_end_of_turn(&self, end_ns: u64) {
         note_longest(&self.longest_end_of_turn_ns, end_ns);
+    }
+
+    /// The longest turn since the last epoch was cut.
+    pub(crate) fn longest_turn_ns(&self) -> u64 {
+        self.longest_turn_ns.load(Ordering::Relaxed)
     }
 
     /// The longest turn and end of turn since the last call.
