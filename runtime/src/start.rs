@@ -98,6 +98,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     let run = Arc::new(Run::new(service, run_id));
     let starter = PartitionStarter {
         options: &options,
+        query: &shared.name,
         entrance,
         chain: &*chain,
         run,
@@ -121,9 +122,20 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .name("snapback-epochs".to_owned())
         .spawn(move || epoch_thread.run())
         .map_err(Error::system("cannot start the epoch thread"))?;
+    tracing::info!(
+        query = query.name(),
+        run_id = query.run_id(),
+        services = %listed(query.service_info()),
+        "the query serves"
+    );
     reservation.keep(query.clone());
     admin.keep();
     Ok(query)
+}
+
+fn listed(services: &[ServiceInfo]) -> String {
+    let services: Vec<_> = services.iter().map(ToString::to_string).collect();
+    services.join(" ")
 }
 
 fn open_checkpoint(
@@ -158,6 +170,7 @@ fn open_checkpoint(
 
 struct PartitionStarter<'s> {
     options: &'s Options,
+    query: &'s str,
     entrance: Entrance,
     chain: &'s dyn Chain,
     run: Arc<Run>,
@@ -260,7 +273,10 @@ impl PartitionStarter<'_> {
             )
         };
         let to_epoch_thread = self.to_epoch_thread.clone();
+        let query = self.query.to_owned();
         let serve = move || -> Result<()> {
+            // What the thread logs says of which query and partition it is.
+            let _span = tracing::error_span!("partition", query, partition = index).entered();
             panics::thread_is_partition();
             if let Some(core) = core {
                 pin::pin_this_thread(core)?;
