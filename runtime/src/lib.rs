@@ -18,6 +18,7 @@ mod inbox;
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod listening;
 mod log_limit;
 pub mod options;
 mod outbox;
@@ -31,6 +32,7 @@ pub mod service_info;
 mod session;
 mod signals;
 mod start;
+mod transport;
 mod trigger;
 mod writer;
 
@@ -42,12 +44,13 @@ pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
-pub use service_info::ServiceInfo;
+pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
     BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
     Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
 };
+pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;
 

@@ -69,6 +69,8 @@ faults! {
          send chunked alone, or a Content-Length";
     400 CodingInHttp10:
         "an HTTP/1.0 request has Transfer-Encoding; send a Content-Length or use HTTP/1.1";
+    400 PlainHttp:
+        "plain HTTP was sent to a port for HTTPS; use https:// and its port";
     400 ChunkSize { line: Box<str>, limit: usize }:
         "the chunk size in \"{line}\" is not one to {limit} hexadecimal digits";
     400 ChunkExtension { line: Box<str> }:
