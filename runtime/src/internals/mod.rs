@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
 use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
 use crate::partition::Published;
-use snapback_operators::ReplyHead;
+use crate::transport::proxy_header;
+use snapback_operators::{Peer, ReplyHead};
 
 pub use replay::{Event, Limits, Received, replay};
 
@@ -21,6 +22,19 @@ pub fn decode(bytes: &[u8]) -> Option<usize> {
     match Decoder::default().decode(bytes, &mut table, &http1::Limits::default()) {
         Ok(Step::Request(request)) => Some(request.consumed),
         _ => None,
+    }
+}
+
+/// Reads the PROXY header at the beginning of `bytes`: its length and the client that it names, or
+/// `None` if it is not whole.
+///
+/// # Errors
+///
+/// Why these bytes are not the beginning of a header.
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<Peer>)>, String> {
+    match proxy_header::parse(bytes) {
+        Ok(header) => Ok(header.map(|header| (header.bytes, header.client))),
+        Err(malformed) => Err(malformed.to_string()),
     }
 }
 
