@@ -66,6 +66,19 @@ pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {
     requests
 }
 
+/// Reads the PROXY header at the beginning of `bytes`: how long it is and the client that it names,
+/// or `None` when more bytes are needed.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<Peer>)>, String> {
+    match proxy_header::parse(bytes) {
+        Ok(header) => Ok(header.map(|header| (header.bytes, header.client))),
+        Err(malformed) => Err(malformed.to_string()),
+    }
+}
+
 /// Writes the heads of replies.
 #[derive(Debug)]
 pub struct Heads(HeadEncoder);
