@@ -25,19 +25,6 @@ pub fn decode(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads the PROXY header at the beginning of `bytes`: its length and the client that it names, or
-/// `None` if it is not whole.
-///
-/// # Errors
-///
-/// Why these bytes are not the beginning of a header.
-pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<Peer>)>, String> {
-    match proxy_header::parse(bytes) {
-        Ok(header) => Ok(header.map(|header| (header.bytes, header.client))),
-        Err(malformed) => Err(malformed.to_string()),
-    }
-}
-
 /// Feeds `bytes` to a decoder in pieces, as a connection would; counts the requests in them.
 #[must_use]
 pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {

@@ -15,6 +15,9 @@
 //!
 //! Escapes are those of Rust's byte strings: `\r \n \t \\ \" \x00`.
 
+// Each test binary compiles this file and uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +51,12 @@ impl Case {
             assert!(!case.expected.is_empty(), "{}: expects nothing", case.place);
         }
         cases
+    }
+
+    /// Whether the case has limits of its own.
+    pub(crate) fn has_limits(&self) -> bool {
+        let limits = [self.max_head_bytes, self.max_headers, self.max_body_bytes];
+        limits.iter().any(Option::is_some)
     }
 
     fn new(place: String) -> Case {
