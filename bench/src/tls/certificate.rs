@@ -45,7 +45,9 @@ impl SelfSigned {
         self.folder.path().join("key.pem")
     }
 
-    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+    /// The certificate, for clients to trust.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 }
