@@ -35,6 +35,9 @@ pub struct ServeArguments {
     /// Speak TLS, with a certificate that nobody signed but itself.
     #[arg(long)]
     tls: bool,
+    /// Where the admin listener is, `HOST:PORT`, or `none`.
+    #[arg(long, default_value = "none")]
+    admin: String,
     /// Further options of the query, as `key=value`.
     #[arg(long = "option")]
     options: Vec<String>,
@@ -106,7 +109,8 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         .address(host, port, "my_api")
         .option("numPartitions", arguments.partitions)
         .option("pinning", &arguments.cores)
-        .option("pollMode", &arguments.poll_mode);
+        .option("pollMode", &arguments.poll_mode)
+        .option("adminAddress", &arguments.admin);
     // Its files are read at the start, and again when they change: they stay until the end.
     let certificate = match arguments.tls {
         true => Some(SelfSigned::new()?),

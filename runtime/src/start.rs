@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Location, Recovered};
+use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::http1::Limits;
@@ -52,6 +53,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // It answers that the query is about to start, however long the checkpoint takes to open.
+    let admin = session.registry().open_admin(&options)?;
     let (checkpoint, recovered) = open_checkpoint(&options, &service, &name)?;
     if cfg!(panic = "abort") {
         tracing::warn!(
@@ -83,7 +86,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
-        options.recent_progress,
+        &options,
         to_epoch_thread.clone(),
     ));
 
@@ -102,6 +105,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         to_epoch_thread,
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
+    shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
     let epoch_thread = EpochThread::new(
         shared,
@@ -118,6 +122,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .spawn(move || epoch_thread.run())
         .map_err(Error::system("cannot start the epoch thread"))?;
     reservation.keep(query.clone());
+    admin.keep();
     Ok(query)
 }
 
@@ -231,6 +236,8 @@ impl PartitionStarter<'_> {
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
                 options.request_timeout.as_nanos() as u64,
+                options.max_in_flight,
+                Arc::clone(&published),
             );
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
@@ -300,6 +307,11 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        max_requests: match options.max_requests_per_connection {
+            0 => u64::MAX,
+            requests => requests,
+        },
+        times: TimeLimits::of(options),
     }
 }
 
@@ -366,6 +378,7 @@ mod tests {
             options.set(key, value).unwrap();
         }
         options.set("shutdownTimeout", "100ms").unwrap();
+        options.set("adminAddress", "none").unwrap();
         let server = Server {
             session: Session::new(),
             options,
