@@ -13,6 +13,7 @@ mod drain;
 mod handshakes;
 pub(crate) mod latency;
 mod mailbox;
+mod overload;
 mod published;
 mod refusal;
 #[allow(dead_code, reason = "the counters are read by whoever shows them")]
