@@ -10,6 +10,7 @@ struct Readme;
 
 pub mod checkpoint;
 mod connection;
+mod control;
 mod epoch;
 mod error;
 mod http1;
@@ -37,6 +38,7 @@ mod trigger;
 mod writer;
 
 pub use checkpoint::CheckpointError;
+pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
 pub use io::listen::BindError;
 pub use io::pin::PinError;
