@@ -84,6 +84,12 @@ impl QueueDelay {
         !self.sheds && clock().saturating_sub(self.share_ns) >= SHARE_NS
     }
 
+    /// What an answer costs of a connection's share.
+    #[inline]
+    pub(crate) fn cost_of_answer(&self, usual: u32) -> u32 {
+        if self.sheds { 1 } else { usual }
+    }
+
     /// A connection could not answer all that it was sent, since this time.
     pub(crate) fn note_behind(&mut self, since_ns: u64) {
         self.behind_since_ns = self.behind_since_ns.min(since_ns);
@@ -241,8 +247,7 @@ mod tests {
                     self.served_waits_ns.push(now_ns - arrived_ns);
                     self.now_ns += WORK_NS;
                     self.served += 1;
-                    let cost = if self.queue_delay.sheds() { 1 } else { 8 };
-                    share = share.saturating_sub(cost);
+                    share = share.saturating_sub(self.queue_delay.cost_of_answer(8));
                     let now_ns = self.now_ns;
                     if share.is_multiple_of(256) && self.queue_delay.share_is_over(|| now_ns) {
                         break;
