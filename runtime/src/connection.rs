@@ -147,6 +147,7 @@ impl Connection {
         if self.phase == Phase::Open
             && !self.readable
             && self.inbox.is_none()
+            && !self.transport.holds_part()
             && let Some(outbox) = &mut self.outbox
             && outbox.end_with_last_slot()
         {
@@ -158,7 +159,10 @@ impl Connection {
     /// the client has sent meanwhile is read. Tells whether it was silent: then bytes that are read
     /// now are of a request that crossed the close.
     pub(crate) fn part(&mut self) -> bool {
-        let is_silent = self.phase == Phase::Open && self.inbox.is_none() && self.outbox.is_none();
+        let is_silent = self.phase == Phase::Open
+            && self.inbox.is_none()
+            && self.outbox.is_none()
+            && !self.transport.holds_part();
         if matches!(self.phase, Phase::Open | Phase::Ended) {
             self.phase = Phase::Closing;
         }
@@ -217,7 +221,8 @@ impl Connection {
             .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
-        if self.phase == Phase::Open && inbox.is_empty() && outbox.is_empty() {
+        let is_idle = inbox.is_empty() && outbox.is_empty() && !self.transport.holds_part();
+        if self.phase == Phase::Open && is_idle {
             self.deadlines
                 .idle(worker.turn_ns(), &worker.policy().times);
         } else {

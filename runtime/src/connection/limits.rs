@@ -14,14 +14,14 @@ impl Connection {
         let awaited = match self.phase {
             Phase::Lingering { .. } => Awaited::Close,
             // Of a client that waits for replies no request is expected.
-            _ if !is_read || inbox.is_empty() => Awaited::Nothing,
+            _ if !is_read || inbox.is_empty() && !self.transport.holds_part() => Awaited::Nothing,
             _ if self.decoder.is_in_body() => Awaited::Body,
             _ => Awaited::Head,
         };
         let has_unsent = !outbox.is_flushed() || self.transport.is_blocked();
         let busy = Busy {
             awaited,
-            taken_bytes: has_unsent.then(|| outbox.taken_bytes()),
+            taken_bytes: has_unsent.then(|| outbox.taken_bytes() + self.transport.flushed_bytes()),
             request_due_ns: outbox.first_due_ns(),
         };
         self.deadlines
@@ -67,7 +67,11 @@ impl Connection {
                 self.socket().reset_on_close();
                 return false;
             }
-            TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Request => return false,
+            TimeoutKind::KeepAlive => {
+                self.transport.say_goodbye();
+                return false;
+            }
+            TimeoutKind::Linger | TimeoutKind::Request => return false,
         };
         let Some(inbox) = self.inbox.take() else {
             return false;
