@@ -4,7 +4,6 @@
 mod support;
 
 use snapback::StreamWriter;
-use snapback::prelude::*;
 use support::{PATIENCE, Service, get, post, reader, serve};
 
 fn lengths(options: &[(&str, &str)]) -> Service {
