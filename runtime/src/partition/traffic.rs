@@ -20,6 +20,9 @@ pub(crate) struct Traffic {
     /// How many requests are deferred now.
     waiting: AtomicU64,
     connections: AtomicU64,
+    /// When the last turn ended in which requests were turned away because others had waited too
+    /// long; 0 before the first.
+    overloaded_ns: AtomicU64,
 }
 
 /// The counters of a partition at about one moment.
@@ -58,6 +61,18 @@ impl Traffic {
         add(&self.turns, 1);
         add(&self.turn_ns, turn_ns);
         self.waiting.store(waiting as u64, Ordering::Relaxed);
+    }
+
+    /// A turn has ended, now, in which requests were turned away because others had waited too long.
+    #[cold]
+    pub(crate) fn overloaded(&self, now_ns: u64) {
+        self.overloaded_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// When that was the last time, if ever.
+    pub(crate) fn overloaded_ns(&self) -> Option<u64> {
+        let overloaded_ns = self.overloaded_ns.load(Ordering::Relaxed);
+        (overloaded_ns > 0).then_some(overloaded_ns)
     }
 
     /// A connection was taken in.

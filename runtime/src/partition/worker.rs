@@ -10,6 +10,7 @@ use snapback_operators::{
 };
 
 use super::deferrals::{Deferrals, Desk};
+use super::overload::QueueDelay;
 use super::refusal::{Key, Refusals};
 use super::shed::ShedReason;
 use super::traffic::Traffic;
@@ -51,6 +52,7 @@ pub(crate) struct Worker {
     chain: Box<dyn Chain>,
     replier: Replier,
     deferrals: Deferrals,
+    queue_delay: QueueDelay,
     /// How many requests were answered in place.
     answered: u64,
     /// Where a reply that comes later is written, before it goes to its place.
@@ -76,6 +78,7 @@ impl Worker {
         next: u64,
         policy: Policy,
         deferrals: Deferrals,
+        queue_delay: QueueDelay,
     ) -> Self {
         let replier = Replier {
             encoder: HeadEncoder::new(unix_seconds()),
@@ -92,6 +95,7 @@ impl Worker {
             chain,
             replier,
             deferrals,
+            queue_delay,
             answered: 0,
             scratch: Vec::new(),
         }
@@ -139,6 +143,12 @@ impl Worker {
         self.deferrals.traffic()
     }
 
+    /// The time that requests wait.
+    #[inline]
+    pub(crate) fn queue_delay(&mut self) -> &mut QueueDelay {
+        &mut self.queue_delay
+    }
+
     /// When the present turn began.
     #[inline]
     pub(crate) fn turn_ns(&self) -> u64 {
@@ -147,9 +157,9 @@ impl Worker {
 
     /// Why the request must be turned away, if so.
     #[inline]
-    pub(crate) fn refusal(&self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
+    pub(crate) fn refusal(&mut self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
         let has_deadline = decoded.timeout_ms != u64::MAX;
-        if self.deferrals.is_full() | has_deadline {
+        if self.deferrals.is_full() | self.queue_delay.sheds() | has_deadline {
             self.find_refusal(decoded.timeout_ms)
         } else {
             None
@@ -157,9 +167,12 @@ impl Worker {
     }
 
     #[cold]
-    fn find_refusal(&self, timeout_ms: u64) -> Option<ShedReason> {
+    fn find_refusal(&mut self, timeout_ms: u64) -> Option<ShedReason> {
         if self.deferrals.is_full() {
             return Some(ShedReason::InFlight);
+        }
+        if self.queue_delay.sheds() && !self.queue_delay.takes_on(now_ns) {
+            return Some(ShedReason::QueueDelay);
         }
         // The turn may have lasted for longer than the client waits.
         let over_ns = timeout_ms
@@ -188,7 +201,11 @@ impl Worker {
         let key = Key {
             reason,
             persistence,
-            retry_after_s: self.deferrals.retry_after_s(),
+            // Turns are short again within a tenth of a second of less coming in.
+            retry_after_s: match reason {
+                ShedReason::InFlight => self.deferrals.retry_after_s(),
+                _ => 1,
+            },
         };
         let Replier {
             refusals, encoder, ..
@@ -196,6 +213,21 @@ impl Worker {
         let status = refusals.write(key, encoder, decoded.is_head, outbox.bytes());
         self.deferrals.traffic().replied(status);
         keep_alive
+    }
+
+    /// Turns a connection away.
+    #[cold]
+    pub(crate) fn turn_away(&mut self, retry_after_s: u64, outbox: &mut Outbox) {
+        let key = Key {
+            reason: ShedReason::Connections,
+            persistence: Persistence::Close,
+            retry_after_s,
+        };
+        let Replier {
+            refusals, encoder, ..
+        } = &mut self.replier;
+        let status = refusals.write(key, encoder, false, outbox.bytes());
+        self.deferrals.traffic().replied(status);
     }
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
