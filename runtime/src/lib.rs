@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod connection;
 mod epoch;
 mod error;
+mod handoff;
 mod http1;
 mod inbox;
 #[cfg(feature = "internals")]
@@ -28,15 +29,19 @@ mod query;
 mod reader;
 mod route;
 pub mod service_info;
+mod service_manager;
 mod session;
 mod signals;
+mod sources;
 mod start;
 mod trigger;
 mod writer;
 
 pub use checkpoint::CheckpointError;
 pub use error::{Error, Result};
-pub use io::listen::BindError;
+pub use handoff::HandoffError;
+pub use io::activation::ActivationError;
+pub use io::listen::{AdoptError, BindError};
 pub use io::pin::PinError;
 pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};

@@ -35,3 +35,15 @@ pub enum Pinning {
     /// Partition `i` on the `i`-th core of this list, starting over after the last.
     Cores(Vec<usize>),
 }
+
+/// Which sockets of the service manager a query listens at (option `listenFds`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenFds {
+    /// Those at the query's own address, if there are any; else it binds its own.
+    Auto,
+    /// None.
+    Off,
+    /// Those with this name (`FileDescriptorName=`), wherever they listen.
+    Named(String),
+}
