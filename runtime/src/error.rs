@@ -12,6 +12,7 @@ use crate::io::activation::ActivationError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
 use crate::options::OptionError;
+use crate::transport::tls::CertificateError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -38,6 +39,9 @@ pub enum Error {
     /// A partition cannot be pinned to its core.
     #[error(transparent)]
     Pin(Arc<PinError>),
+    /// The certificates for TLS cannot be used.
+    #[error(transparent)]
+    Certificate(Arc<CertificateError>),
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),
@@ -123,6 +127,12 @@ impl From<HandoffError> for Error {
 impl From<PinError> for Error {
     fn from(error: PinError) -> Self {
         Error::Pin(Arc::new(error))
+    }
+}
+
+impl From<CertificateError> for Error {
+    fn from(error: CertificateError) -> Self {
+        Error::Certificate(Arc::new(error))
     }
 }
 

@@ -15,10 +15,11 @@ mod error;
 mod handoff;
 mod http1;
 mod inbox;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod listening;
 mod log_limit;
 pub mod options;
 mod outbox;
@@ -34,6 +35,7 @@ mod session;
 mod signals;
 mod sources;
 mod start;
+mod transport;
 mod trigger;
 mod writer;
 
@@ -47,12 +49,13 @@ pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
-pub use service_info::ServiceInfo;
+pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
     BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
     Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
 };
+pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;
 

@@ -1,14 +1,17 @@
 //! Where the listeners of a query come from: the process that it takes over from, the service
 //! manager, or a bind of its own.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::Result;
 use crate::handoff::{Asked, Taken, take_over};
 use crate::io::activation::{Activated, ActivationError, activated};
-use crate::io::listen::{self, Address, LocalAddress, PartitionListeners};
+use crate::io::listen::{self, Address, Listener, LocalAddress, PartitionListeners};
 use crate::io::passing::Rendezvous;
+use crate::listening;
 use crate::options::{ListenFds, Options, PortMode};
+use crate::service_info::Scheme;
 
 /// How a query comes to its place.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Arrival {
         let Some(path) = options.handoff_socket.as_deref().map(Path::new) else {
             return Ok(Arrival::Alone);
         };
-        Ok(match take_over(path, &Asked::of(options, service))? {
+        Ok(match take_over(path, &Asked::of(options, service)?)? {
             Some(taken) => Arrival::Successor(Box::new(taken)),
             None => Arrival::First(Rendezvous::bind(path)?),
         })
@@ -41,47 +44,89 @@ impl Arrival {
         }
     }
 
-    /// The listeners of all partitions.
+    /// The listeners of all partitions: those for plain HTTP first, then those for TLS.
     pub(crate) fn listeners(&self, options: &Options) -> Result<Vec<PartitionListeners>> {
-        let address = Address::new(&options.host, options.port);
-        let partitions = options.num_partitions;
-        let Arrival::Successor(taken) = self else {
-            if let Some(listeners) = from_service_manager(&address, options)? {
-                return Ok(listeners);
-            }
-            let (mode, attempts) = (options.port_mode, options.max_port_attempts);
-            return Ok(listen::bind(&address, mode, partitions, attempts)?);
-        };
-        if options.port_mode == PortMode::Shared {
-            return Ok(taken.shared(partitions));
+        let places = listening::places(options)?;
+        match self {
+            Arrival::Successor(taken) => taken_over(taken, &places, options),
+            Arrival::Alone | Arrival::First(_) => made_or_bound(&places, options),
         }
-        let mut all = taken.per_partition(partitions);
-        for (partition, listeners) in all.iter_mut().enumerate() {
-            // The old process had fewer partitions.
-            if listeners.is_empty() {
-                *listeners =
-                    listen::bind_partition(&address, partition, options.max_port_attempts)?;
-            }
-        }
-        Ok(all)
     }
 }
 
-/// The listeners that the service manager has made for this address, or under the name that the
-/// option says; none when it has made none for it.
-fn from_service_manager(
-    address: &Address,
+/// The host that the service info tells for a scheme: the one of the options, unless a name of
+/// sockets stands for it.
+pub(crate) fn host<'o>(
+    options: &'o Options,
+    scheme: Scheme,
+    listeners: &[PartitionListeners],
+) -> Cow<'o, str> {
+    let mut speaking = listeners
+        .iter()
+        .flatten()
+        .filter(|it| it.scheme() == scheme);
+    match (&options.listen_fds, speaking.next().map(|it| it.local())) {
+        (ListenFds::Named(_), Some(LocalAddress::Tcp(local))) => local.ip().to_string().into(),
+        _ => listening::host(options, scheme).into(),
+    }
+}
+
+type Places = [(Scheme, Address)];
+
+fn taken_over(
+    taken: &Taken,
+    places: &Places,
     options: &Options,
-) -> Result<Option<Vec<PartitionListeners>>> {
+) -> Result<Vec<PartitionListeners>> {
     let partitions = options.num_partitions;
-    let name = match &options.listen_fds {
-        ListenFds::Off => return Ok(None),
-        ListenFds::Auto => return matching(activated()?, address, options),
-        ListenFds::Named(name) => name,
-    };
-    let listeners = activated()?.named(name)?;
     if options.port_mode == PortMode::Shared {
-        return Ok(Some(vec![listeners; partitions]));
+        return Ok(taken.shared(partitions));
+    }
+    let mut all = taken.per_partition(partitions);
+    for (partition, listeners) in all.iter_mut().enumerate() {
+        // The old process had fewer partitions.
+        if listeners.is_empty() {
+            for (scheme, address) in places {
+                let attempts = options.max_port_attempts;
+                let bound = listen::bind_partition(address, *scheme, partition, attempts)?;
+                listeners.extend(bound);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn made_or_bound(places: &Places, options: &Options) -> Result<Vec<PartitionListeners>> {
+    let partitions = options.num_partitions;
+    let mut all = vec![PartitionListeners::new(); partitions];
+    for (index, (scheme, address)) in places.iter().enumerate() {
+        let made = match &options.listen_fds {
+            ListenFds::Off => None,
+            ListenFds::Auto => matching(activated()?, *scheme, address, options)?,
+            // The second place is the one for TLS, and needs sockets of its own.
+            ListenFds::Named(name) if index == 0 => Some(named(name, *scheme, options)?),
+            ListenFds::Named(name) => Some(named(&format!("{name}-tls"), *scheme, options)?),
+        };
+        let listeners = match made {
+            Some(made) => made,
+            None => {
+                let (mode, attempts) = (options.port_mode, options.max_port_attempts);
+                listen::bind(address, *scheme, mode, partitions, attempts)?
+            }
+        };
+        for (of_partition, more) in all.iter_mut().zip(listeners) {
+            of_partition.extend(more);
+        }
+    }
+    Ok(all)
+}
+
+/// The listeners that the service manager has made under this name.
+fn named(name: &str, scheme: Scheme, options: &Options) -> Result<Vec<PartitionListeners>> {
+    let partitions = options.num_partitions;
+    let listeners = activated()?.named(name, scheme)?;
+    if options.port_mode == PortMode::Shared {
+        return Ok(vec![listeners; partitions]);
     }
     let passed = listeners.len();
     if passed < partitions {
@@ -91,12 +136,14 @@ fn from_service_manager(
     for (index, listener) in listeners.into_iter().enumerate() {
         dealt[index % partitions].push(listener);
     }
-    Ok(Some(dealt))
+    Ok(dealt)
 }
 
-/// The listeners at the addresses at which the query would listen.
+/// The listeners that the service manager has made at the addresses at which the query would
+/// listen; `None` when it has made none there.
 fn matching(
     activated: &Activated,
+    scheme: Scheme,
     address: &Address,
     options: &Options,
 ) -> Result<Option<Vec<PartitionListeners>>> {
@@ -105,7 +152,8 @@ fn matching(
     }
     let partitions = options.num_partitions;
     let at = |wanted: Vec<LocalAddress>| {
-        activated.matching(|listener| wanted.iter().any(|wanted| listener.serves(wanted)))
+        let is_wanted = |listener: &Listener| wanted.iter().any(|wanted| listener.serves(wanted));
+        activated.matching(scheme, is_wanted)
     };
     let all = match options.port_mode {
         PortMode::Shared => vec![at(listen::wanted(address, None)?)?; partitions],
@@ -117,8 +165,8 @@ fn matching(
     if passed == 0 {
         tracing::warn!(
             ?address,
-            "the service manager passed sockets, but none at the address of this query, which \
-             binds its own; give its name as the option listenFds, or `off`"
+            "the service manager passed sockets, but none at this address of the query, which \
+             binds its own; give their name as the option listenFds, or `off`"
         );
         return Ok(None);
     }

@@ -18,9 +18,10 @@ use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::handoff::{Asked, Offered, Offering};
 use crate::http1::Limits;
-use crate::io::listen::{Listener, LocalAddress, PartitionListeners};
+use crate::io::listen::{Listener, PartitionListeners};
 use crate::io::pin;
-use crate::options::{ListenFds, Options, PortMode};
+use crate::listening;
+use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
     Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
@@ -30,7 +31,8 @@ use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
 use crate::session::Session;
-use crate::sources::Arrival;
+use crate::sources::{self, Arrival};
+use crate::transport::Entrance;
 
 /// A query that is complete, and checked but for what only the operating system can tell.
 pub(crate) struct Plan {
@@ -64,15 +66,16 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         );
     }
     panics::install_hook();
+    let entrance = listening::entrance(&options)?;
     let listeners = arrival.listeners(&options)?;
-    let asked = Asked::of(&options, &service);
+    let asked = Asked::of(&options, &service)?;
     let offered = offered_listeners(&options, &listeners);
     let cores = pin::place(&options.pinning, options.num_partitions)?;
 
     let run_id = Uuid::now_v7().simple().to_string();
     let service_info = ServiceInfo::of(
         &service,
-        &advertised_host(&options, &listeners),
+        |scheme| sources::host(&options, scheme, &listeners),
         &options.path,
         options.port_mode,
         &listeners,
@@ -85,6 +88,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             name,
             service: service.clone(),
             service_info,
+            certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
         options.recent_progress,
         to_epoch_thread.clone(),
@@ -98,6 +102,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     let run = Arc::new(Run::new(service, run_id));
     let starter = PartitionStarter {
         options: &options,
+        entrance,
         chain: &*chain,
         run,
         runtime,
@@ -169,15 +174,6 @@ fn offered_listeners(
     distinct.iter().map(weak).collect()
 }
 
-/// The host that the service info tells: the option, unless a name of sockets stands for it.
-fn advertised_host(options: &Options, listeners: &[PartitionListeners]) -> String {
-    let first = listeners.iter().flatten().next();
-    match (&options.listen_fds, first.map(|listener| listener.local())) {
-        (ListenFds::Named(_), Some(LocalAddress::Tcp(local))) => local.ip().to_string(),
-        _ => options.host.clone(),
-    }
-}
-
 fn open_checkpoint(
     options: &Options,
     service: &str,
@@ -211,6 +207,7 @@ fn open_checkpoint(
 
 struct PartitionStarter<'s> {
     options: &'s Options,
+    entrance: Entrance,
     chain: &'s dyn Chain,
     run: Arc<Run>,
     runtime: Option<Handle>,
@@ -280,7 +277,7 @@ impl PartitionStarter<'_> {
             Arc::clone(&self.run),
             self.runtime.clone(),
         );
-        let options = self.options.clone();
+        let (options, entrance) = (self.options.clone(), self.entrance.clone());
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -304,6 +301,7 @@ impl PartitionStarter<'_> {
                 Arc::clone(&mailbox),
                 Arc::clone(&published),
                 acceptor,
+                entrance.clone(),
                 worker,
                 spin,
             )

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Asked;
+use crate::service_info::Scheme;
 
 /// Raised with every change that an older process would not understand.
 pub(super) const VERSION: u32 = 1;
@@ -36,6 +37,8 @@ pub(super) enum Message {
 pub(super) struct Described {
     /// The partition that listens; 0 where all share their listeners.
     pub(super) partition: usize,
+    /// What is spoken there.
+    pub(super) scheme: Scheme,
     /// Whether the file of the socket goes over with it.
     pub(super) has_file: bool,
 }
@@ -76,8 +79,7 @@ mod tests {
     fn asked() -> Asked {
         Asked {
             service: "my_api".to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: 8888,
+            places: vec!["http at 127.0.0.1, port 8888".to_owned()],
             has_port_per_partition: false,
         }
     }
@@ -86,6 +88,7 @@ mod tests {
     fn messages_are_read_as_they_were_written() {
         let described = Described {
             partition: 3,
+            scheme: Scheme::Https,
             has_file: true,
         };
         for message in [
@@ -111,7 +114,7 @@ mod tests {
         }
         expect_test::expect![[r#"
             snapback-handoff 1
-            {"hello":{"pid":7,"asked":{"service":"my_api","host":"127.0.0.1","port":8888,"hasPortPerPartition":false}}}"#]]
+            {"hello":{"pid":7,"asked":{"service":"my_api","places":["http at 127.0.0.1, port 8888"],"hasPortPerPartition":false}}}"#]]
         .assert_eq(&String::from_utf8(encode(&Message::Hello { pid: 7, asked: asked() })).unwrap());
     }
 

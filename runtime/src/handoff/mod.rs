@@ -21,8 +21,13 @@ mod message;
 mod offer;
 mod take_over;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::io::listen::Address;
+use crate::listening;
 use crate::options::{Options, PortMode};
 
 pub use error::HandoffError;
@@ -35,37 +40,37 @@ pub(crate) use take_over::{Taken, take_over};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Asked {
     service: String,
-    host: String,
-    port: u16,
+    /// Scheme, host and port of each place, as the options say.
+    places: Vec<String>,
     has_port_per_partition: bool,
 }
 
 impl Asked {
-    pub(crate) fn of(options: &Options, service: &str) -> Asked {
-        Asked {
+    pub(crate) fn of(options: &Options, service: &str) -> Result<Asked> {
+        let places = listening::places(options)?.into_iter();
+        let places = places.map(|(scheme, address)| match address {
+            Address::Tcp { host, port } => format!("{scheme} at {host}, port {port}"),
+            Address::Unix(path) => format!("{scheme} at {}", path.display()),
+        });
+        Ok(Asked {
             service: service.to_owned(),
-            host: options.host.clone(),
-            port: options.port,
+            places: places.collect(),
             has_port_per_partition: options.port_mode == PortMode::PerPartition,
-        }
+        })
     }
 }
 
-impl std::fmt::Display for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = match self.has_port_per_partition {
             true => "perPartition",
             false => "shared",
         };
-        let Asked {
-            service,
-            host,
-            port,
-            ..
-        } = self;
+        let places = self.places.join(" and ");
         write!(
             f,
-            "the service `{service}` with host `{host}`, port {port} and portMode {mode}"
+            "the service `{}` ({places}; portMode {mode})",
+            self.service
         )
     }
 }

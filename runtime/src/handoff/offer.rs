@@ -180,6 +180,7 @@ impl Offer {
         for some in listeners.chunks(MAX_DESCRIPTORS) {
             let described = some.iter().map(|(partition, listener)| Described {
                 partition: *partition,
+                scheme: listener.scheme(),
                 has_file: listener.has_file(),
             });
             let described = Message::Listeners(described.collect());

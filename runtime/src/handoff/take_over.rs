@@ -107,9 +107,11 @@ impl Taken {
             true => FileOwner::Taker,
             false => FileOwner::Giver,
         };
-        let listener = Listener::adopt(fd, file).map_err(|source| HandoffError::Listener {
-            path: self.path.clone(),
-            source,
+        let listener = Listener::adopt(fd, described.scheme, file).map_err(|source| {
+            HandoffError::Listener {
+                path: self.path.clone(),
+                source,
+            }
         })?;
         let (partition, partitions) = (described.partition, self.listeners.len());
         let of_partition = self.listeners.get_mut(partition).ok_or_else(|| {

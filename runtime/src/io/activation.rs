@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 use super::listen::{AdoptError, FileOwner, Listener};
+use crate::service_info::Scheme;
 
 /// The first descriptor that is passed (SD_LISTEN_FDS_START).
 const FIRST: i32 = 3;
@@ -178,7 +179,11 @@ fn take(descriptor: i32, name: String) -> Result<Passed, ActivationError> {
 
 impl Activated {
     /// The listeners with this name.
-    pub(crate) fn named(&self, wanted: &str) -> Result<Vec<Arc<Listener>>, ActivationError> {
+    pub(crate) fn named(
+        &self,
+        wanted: &str,
+        scheme: Scheme,
+    ) -> Result<Vec<Arc<Listener>>, ActivationError> {
         let found: Vec<_> = self.sockets.iter().filter(|it| it.name == wanted).collect();
         if found.is_empty() {
             let names: Vec<_> = self
@@ -195,22 +200,23 @@ impl Activated {
                 },
             });
         }
-        found.into_iter().map(Passed::listener).collect()
+        found.into_iter().map(|it| it.listener(scheme)).collect()
     }
 
     /// The listeners for which `matches` holds, and which serve no other query.
     pub(crate) fn matching(
         &self,
+        scheme: Scheme,
         matches: impl Fn(&Listener) -> bool,
     ) -> Result<Vec<Arc<Listener>>, ActivationError> {
         let mut found = Vec::new();
         for socket in &self.sockets {
             // What is not a socket, or not a listening one, cannot be the one that is looked for.
-            let Ok(listener) = socket.adopt() else {
+            let Ok(listener) = socket.adopt(scheme) else {
                 continue;
             };
             if matches(&listener) && !socket.is_used() {
-                found.push(socket.listener()?);
+                found.push(socket.listener(scheme)?);
             }
         }
         Ok(found)
@@ -227,23 +233,25 @@ impl Passed {
         used.strong_count() > 0
     }
 
-    fn adopt(&self) -> Result<Listener, AdoptError> {
+    fn adopt(&self, scheme: Scheme) -> Result<Listener, AdoptError> {
         let fd = fcntl_dupfd_cloexec(self.fd.as_fd(), 0)
             .map_err(|errno| AdoptError::NotASocket(errno.into()))?;
-        Listener::adopt(fd, FileOwner::Giver)
+        Listener::adopt(fd, scheme, FileOwner::Giver)
     }
 
-    fn listener(&self) -> Result<Arc<Listener>, ActivationError> {
+    fn listener(&self, scheme: Scheme) -> Result<Arc<Listener>, ActivationError> {
         let name = self.name.clone();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.strong_count() > 0 {
             return Err(ActivationError::InUse { name });
         }
-        let listener = self.adopt().map_err(|source| ActivationError::Socket {
-            descriptor: self.descriptor,
-            name,
-            source,
-        })?;
+        let listener = self
+            .adopt(scheme)
+            .map_err(|source| ActivationError::Socket {
+                descriptor: self.descriptor,
+                name,
+                source,
+            })?;
         let listener = Arc::new(listener);
         *used = Arc::downgrade(&listener);
         Ok(listener)

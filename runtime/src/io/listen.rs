@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::unix_socket::{self, Access, SocketFile};
 use crate::options::PortMode;
+use crate::service_info::Scheme;
 
 pub use adopt::AdoptError;
 pub(crate) use adopt::FileOwner;
@@ -38,18 +39,23 @@ pub(crate) type PartitionListeners = Vec<Arc<Listener>>;
 ///   port 0 each gets a port that the system picks. Unix sockets get `.0`, `.1`, … appended.
 pub(crate) fn bind(
     address: &Address,
+    scheme: Scheme,
     mode: PortMode,
     partitions: usize,
     max_port_attempts: u32,
 ) -> Result<Vec<PartitionListeners>, BindError> {
-    let shared = |listeners: PartitionListeners| vec![listeners; partitions];
-    match (address, mode) {
-        (Address::Tcp { host, port }, PortMode::Shared) => {
-            bind_counting_up(host, &resolve(host)?, *port, 0, max_port_attempts).map(shared)
+    match mode {
+        PortMode::Shared => {
+            let listeners = match address {
+                Address::Tcp { host, port } => {
+                    bind_counting_up(scheme, host, &resolve(host)?, *port, 0, max_port_attempts)?
+                }
+                Address::Unix(path) => vec![listen_unix(scheme, path.clone())?],
+            };
+            Ok(vec![listeners; partitions])
         }
-        (Address::Unix(path), PortMode::Shared) => Ok(shared(vec![listen_unix(path.clone())?])),
-        (_, PortMode::PerPartition) => (0..partitions)
-            .map(|partition| bind_partition(address, partition, max_port_attempts))
+        PortMode::PerPartition => (0..partitions)
+            .map(|partition| bind_partition(address, scheme, partition, max_port_attempts))
             .collect(),
     }
 }
@@ -57,14 +63,18 @@ pub(crate) fn bind(
 /// Binds the listeners of one partition, as [`bind`] does with [`PortMode::PerPartition`].
 pub(crate) fn bind_partition(
     address: &Address,
+    scheme: Scheme,
     partition: usize,
-    max_port_attempts: u32,
+    attempts: u32,
 ) -> Result<PartitionListeners, BindError> {
     match address {
         Address::Tcp { host, port } => {
-            bind_counting_up(host, &resolve(host)?, *port, partition, max_port_attempts)
+            bind_counting_up(scheme, host, &resolve(host)?, *port, partition, attempts)
         }
-        Address::Unix(path) => Ok(vec![listen_unix(path_of_partition(path, partition))?]),
+        Address::Unix(path) => Ok(vec![listen_unix(
+            scheme,
+            path_of_partition(path, partition),
+        )?]),
     }
 }
 
@@ -125,6 +135,7 @@ impl Address {
 pub(crate) struct Listener {
     fd: OwnedFd,
     local: LocalAddress,
+    scheme: Scheme,
     /// Removed on drop, before the socket closes.
     file: Option<SocketFile>,
 }
@@ -152,6 +163,11 @@ impl Listener {
     /// What this listener is bound to.
     pub(crate) fn local(&self) -> &LocalAddress {
         &self.local
+    }
+
+    /// What is spoken here.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// An IP address by which others reach this listener; `None` for a Unix domain socket.
@@ -324,6 +340,7 @@ fn resolve(host: &str) -> Result<Vec<SocketAddr>, BindError> {
 
 /// Binds all of `addresses` at the first port that is free at each of them.
 fn bind_counting_up(
+    scheme: Scheme,
     host: &str,
     addresses: &[SocketAddr],
     port: u16,
@@ -350,7 +367,7 @@ fn bind_counting_up(
                 Err(_) => break,
             },
         };
-        if let Some(listeners) = bind_port(host, addresses, last)? {
+        if let Some(listeners) = bind_port(scheme, host, addresses, last)? {
             return Ok(listeners);
         }
     }
@@ -367,6 +384,7 @@ fn bind_counting_up(
 /// An address that this machine does not have is passed over if its whole family is missing and
 /// another family binds: so `localhost` works where IPv6 is off.
 fn bind_port(
+    scheme: Scheme,
     host: &str,
     addresses: &[SocketAddr],
     mut port: u16,
@@ -383,6 +401,7 @@ fn bind_port(
                 listeners.push(Arc::new(Listener {
                     fd,
                     local,
+                    scheme,
                     file: None,
                 }));
             }
@@ -435,7 +454,7 @@ fn listen_tcp(address: SocketAddr) -> rustix::io::Result<(OwnedFd, SocketAddr)> 
     Ok((fd, local))
 }
 
-fn listen_unix(path: PathBuf) -> Result<Arc<Listener>, BindError> {
+fn listen_unix(scheme: Scheme, path: PathBuf) -> Result<Arc<Listener>, BindError> {
     let fd = stream_socket(AddressFamily::UNIX).map_err(|errno| BindError::System {
         address: path.display().to_string(),
         source: errno.into(),
@@ -444,6 +463,7 @@ fn listen_unix(path: PathBuf) -> Result<Arc<Listener>, BindError> {
     Ok(Arc::new(Listener {
         fd,
         local: LocalAddress::Unix(path),
+        scheme,
         file: Some(file),
     }))
 }

@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod clock;
 mod context;
 pub(crate) mod event_fd;
+pub(crate) mod file;
 pub(crate) mod listen;
 pub(crate) mod notify;
 pub(crate) mod passing;

@@ -66,7 +66,10 @@ impl Channel {
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        let fits = descriptors.len() <= MAX_DESCRIPTORS
+            && (descriptors.is_empty()
+                || control.push(SendAncillaryMessage::ScmRights(descriptors)));
+        if !fits {
             return Err(io::Error::other("too many descriptors for one message"));
         }
         let parts = [IoSlice::new(bytes)];

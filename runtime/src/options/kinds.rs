@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ListenFds, Pinning, PollMode, PortMode};
+use super::{ListenFds, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies};
 
 /// A kind of value. `parse(show(value))` gives the value back if it is allowed, else `None`.
 pub(super) trait Kind<T> {
@@ -96,6 +96,88 @@ impl<T: TryFrom<u64> + ToString> Kind<T> for Number {
     }
     fn name(&self) -> String {
         format!("{} to {}", self.min, self.max)
+    }
+}
+
+/// A whole number between two bounds; the empty text means that the option is not given.
+pub(super) struct OptionalNumber {
+    pub(super) min: u64,
+    pub(super) max: u64,
+}
+
+impl OptionalNumber {
+    fn number(&self) -> Number {
+        let OptionalNumber { min, max } = *self;
+        Number { min, max }
+    }
+}
+
+impl<T: TryFrom<u64> + ToString> Kind<Option<T>> for OptionalNumber {
+    fn parse(&self, text: &str) -> Option<Option<T>> {
+        if text.trim().is_empty() {
+            return Some(None);
+        }
+        self.number().parse(text).map(Some)
+    }
+    fn show(&self, value: &Option<T>) -> String {
+        value.as_ref().map_or_else(String::new, T::to_string)
+    }
+    fn allowed(&self) -> String {
+        Kind::<T>::allowed(&self.number())
+    }
+    fn name(&self) -> String {
+        Kind::<T>::name(&self.number())
+    }
+}
+
+/// Something that is on or off.
+pub(super) struct Switch;
+
+impl Kind<bool> for Switch {
+    fn parse(&self, text: &str) -> Option<bool> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "on" | "true" => Some(true),
+            "off" | "false" => Some(false),
+            _ => None,
+        }
+    }
+    fn show(&self, value: &bool) -> String {
+        if *value { "on" } else { "off" }.to_owned()
+    }
+    fn allowed(&self) -> String {
+        "`on` or `off`".to_owned()
+    }
+    fn name(&self) -> String {
+        "`on`, `off`".to_owned()
+    }
+}
+
+/// Networks, separated by commas; the empty text is none.
+pub(super) struct Networks;
+
+impl Kind<TrustedProxies> for Networks {
+    fn parse(&self, text: &str) -> Option<TrustedProxies> {
+        let mut proxies = TrustedProxies::default();
+        let parts = text.split(',').map(str::trim);
+        for part in parts.filter(|_| !text.trim().is_empty()) {
+            if part.eq_ignore_ascii_case("unix") {
+                proxies.unix = true;
+            } else {
+                proxies.networks.push(Network::parse(part)?);
+            }
+        }
+        Some(proxies)
+    }
+    fn show(&self, value: &TrustedProxies) -> String {
+        value.to_string()
+    }
+    fn allowed(&self) -> String {
+        "a list of addresses, networks without host bits and `unix`, such as \
+         `10.1.2.3, 192.168.0.0/16, fd00::/8, unix`"
+            .to_owned()
+    }
+    fn name(&self) -> String {
+        "networks such as `10.0.0.0/8, ::1`, `unix`".to_owned()
     }
 }
 
@@ -265,6 +347,10 @@ impl Named for PortMode {
         ("shared", Self::Shared),
         ("perPartition", Self::PerPartition),
     ];
+}
+
+impl Named for TlsVersion {
+    const NAMES: &'static [(&'static str, Self)] = &[("1.2", Self::Tls12), ("1.3", Self::Tls13)];
 }
 
 impl<T: Named> Kind<T> for Choice {

@@ -285,8 +285,14 @@ impl Replier {
         deferred
     }
 
+    /// Answers what is not for the pipeline. `OPTIONS *` asks about the server as a whole, which has
+    /// nothing to add to what its services say of themselves (RFC 9110, section 9.3.7).
     #[cold]
     fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+        if request.target() == "*" {
+            Reply::new(out, &mut self.head).status(204).empty();
+            return;
+        }
         let detail = format!(
             "no service at {:?}; there is one at {}",
             request.path(),

@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use super::{Listener, LocalAddress};
 use crate::io::unix_socket::SocketFile;
+use crate::service_info::Scheme;
 
 /// Why a descriptor that this process was given cannot be listened at.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,11 @@ impl Listener {
     /// # Errors
     ///
     /// Everything that is no listening stream socket of a known family.
-    pub(crate) fn adopt(fd: OwnedFd, file: FileOwner) -> Result<Listener, AdoptError> {
+    pub(crate) fn adopt(
+        fd: OwnedFd,
+        scheme: Scheme,
+        file: FileOwner,
+    ) -> Result<Listener, AdoptError> {
         let local = local_address(&fd)?;
         let failed = |errno: rustix::io::Errno| AdoptError::NotASocket(errno.into());
         rustix::io::ioctl_fionbio(&fd, true).map_err(failed)?;
@@ -60,7 +65,12 @@ impl Listener {
                 }
             },
         };
-        Ok(Listener { fd, local, file })
+        Ok(Listener {
+            fd,
+            local,
+            scheme,
+            file,
+        })
     }
 
     /// Whether this process removes a socket file when it closes the listener.
