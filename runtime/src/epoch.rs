@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_utils::CachePadded;
 
 use crate::checkpoint::{Marks, Opened, Recovered};
+use crate::control;
 use crate::error::Error;
 use crate::handoff::Offering;
 use crate::io::clock::now_ns;
@@ -26,9 +27,6 @@ use commits::Commits;
 
 /// How often the lock of the checkpoint is tried while a process that was taken over has it.
 const LOCK_EVERY: Duration = Duration::from_millis(50);
-
-/// A turn that takes longer is called stuck.
-const STUCK_TURN_NS: u64 = 1_000_000_000;
 
 /// What the epoch thread is told.
 pub(crate) enum Message {
@@ -60,6 +58,14 @@ impl PartitionHandle {
             published,
             latencies_seen: Vec::new(),
             settled_before,
+        }
+    }
+
+    /// What others see of it.
+    pub(crate) fn view(&self) -> query::PartitionView {
+        query::PartitionView {
+            mailbox: Arc::downgrade(&self.mailbox),
+            published: Arc::clone(&self.published),
         }
     }
 }
@@ -191,7 +197,8 @@ impl EpochThread {
             )
         });
         let checkpoint = self.commits.as_mut().map(|commits| {
-            commits.cut(&self.shared.run_id, marks_by_partition.collect(), now);
+            let marks = marks_by_partition.collect();
+            commits.cut(&self.shared.run_id, marks, now, &self.shared.epochs);
             commits.progress(now)
         });
 
@@ -248,7 +255,7 @@ impl EpochThread {
             partition
                 .published
                 .turn_ns(now_ns)
-                .is_some_and(|turn_ns| turn_ns > STUCK_TURN_NS)
+                .is_some_and(|turn_ns| turn_ns > control::STUCK_TURN.as_nanos() as u64)
         });
         if self.shared.set_stuck(stuck)
             && let Some(partition) = stuck
@@ -289,7 +296,7 @@ impl EpochThread {
     /// Opens the checkpoint, if the process that was taken over has let go of it.
     fn try_lock(&mut self) {
         let commits = self.commits.as_mut();
-        if commits.is_some_and(|commits| commits.try_lock(Instant::now())) {
+        if commits.is_some_and(|commits| commits.try_lock(Instant::now(), &self.shared.epochs)) {
             self.shared.set_awaited_lock(None);
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thiserror::Error as ThisError;
 
 use crate::checkpoint::CheckpointError;
+use crate::control::AdminError;
 use crate::handoff::HandoffError;
 use crate::io::activation::ActivationError;
 use crate::io::listen::BindError;
@@ -45,6 +46,9 @@ pub enum Error {
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),
+    /// The admin listener cannot be opened.
+    #[error(transparent)]
+    Admin(Arc<AdminError>),
     /// Two services of a session cannot have one name.
     #[error(
         "cannot make 2 services with the same name `{name}`: stop the query `{query}` that serves \
@@ -139,6 +143,12 @@ impl From<CertificateError> for Error {
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Self {
         Error::Checkpoint(Arc::new(error))
+    }
+}
+
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        Error::Admin(Arc::new(error))
     }
 }
 

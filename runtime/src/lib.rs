@@ -10,6 +10,7 @@ struct Readme;
 
 pub mod checkpoint;
 mod connection;
+mod control;
 mod epoch;
 mod error;
 mod handoff;
@@ -40,6 +41,7 @@ mod trigger;
 mod writer;
 
 pub use checkpoint::CheckpointError;
+pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
 pub use handoff::HandoffError;
 pub use io::activation::ActivationError;

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::checkpoint::{Location, Opened, Recovered};
+use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::handoff::{Asked, Offered, Offering};
@@ -55,6 +56,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // It answers that the query is about to start, however long the checkpoint takes to open.
+    let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
     let (checkpoint, recovered) =
         open_checkpoint(&options, &service, &name, arrival.predecessor())?;
@@ -90,7 +93,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
-        options.recent_progress,
+        &options,
         to_epoch_thread.clone(),
     ));
 
@@ -113,6 +116,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .iter()
         .map(|it| Arc::clone(&it.mailbox))
         .collect();
+    shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
     let mut epoch_thread = EpochThread::new(
         Arc::clone(&shared),
@@ -139,6 +143,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     });
     begun.inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
     reservation.keep(query.clone());
+    admin.keep();
     Ok(query)
 }
 
@@ -285,6 +290,8 @@ impl PartitionStarter<'_> {
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
                 options.request_timeout.as_nanos() as u64,
+                options.max_in_flight,
+                Arc::clone(&published),
             );
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
@@ -354,6 +361,11 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        max_requests: match options.max_requests_per_connection {
+            0 => u64::MAX,
+            requests => requests,
+        },
+        times: TimeLimits::of(options),
     }
 }
 
@@ -420,6 +432,7 @@ mod tests {
             options.set(key, value).unwrap();
         }
         options.set("shutdownTimeout", "100ms").unwrap();
+        options.set("adminAddress", "none").unwrap();
         let server = Server {
             session: Session::new(),
             options,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Awaited, Checkpoint, Marks, Opened, Recovered};
+use crate::control::EpochWatch;
 use crate::progress::CheckpointProgress;
 
 /// A commit that failed is tried again after so long, doubled each time up to the last.
@@ -77,7 +78,7 @@ impl Commits {
     /// What it says now is the end of the other process. This run goes on from there: to the marks
     /// of each partition are added the requests that this run has handed out since it began, so
     /// that every request of both counts once, and no mark goes back.
-    pub(super) fn try_lock(&mut self, now: Instant) -> bool {
+    pub(super) fn try_lock(&mut self, now: Instant, watch: &EpochWatch) -> bool {
         let Ledger::Awaited(awaited) = &self.ledger else {
             return true;
         };
@@ -88,7 +89,7 @@ impl Commits {
             Ok(Some(opened)) => opened,
             Ok(None) => return false,
             Err(error) => {
-                self.failed(&error.to_string(), now);
+                self.failed(&error.to_string(), now, watch);
                 return false;
             }
         };
@@ -117,7 +118,16 @@ impl Commits {
 
     /// Commits these marks as the open epoch, if they say anything new. Partitions that this run
     /// does not have keep what an earlier one said.
-    pub(super) fn cut(&mut self, run_id: &str, marks: BTreeMap<u32, Marks>, now: Instant) {
+    ///
+    /// What is put off because another process has the checkpoint does not count as a lag of it:
+    /// how long that takes is up to the connections of the other.
+    pub(super) fn cut(
+        &mut self,
+        run_id: &str,
+        marks: BTreeMap<u32, Marks>,
+        now: Instant,
+        watch: &EpochWatch,
+    ) {
         let Ledger::Held { checkpoint, shifts } = &mut self.ledger else {
             self.behind_since.get_or_insert(now);
             return;
@@ -132,6 +142,7 @@ impl Commits {
             return;
         }
         self.behind_since.get_or_insert(now);
+        watch.cut(now);
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
@@ -140,13 +151,14 @@ impl Commits {
                 if self.failure.is_some() {
                     tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
                 }
+                watch.committed();
                 self.committed_epoch = Some(self.epoch);
                 self.epoch += 1;
                 self.committed = all;
                 self.behind_since = None;
                 self.succeeded();
             }
-            Err(error) => self.failed(&error.to_string(), now),
+            Err(error) => self.failed(&error.to_string(), now, watch),
         }
         self.duration = now.elapsed();
     }
@@ -157,7 +169,8 @@ impl Commits {
         self.retry_after = FIRST_RETRY;
     }
 
-    fn failed(&mut self, error: &str, now: Instant) {
+    fn failed(&mut self, error: &str, now: Instant, watch: &EpochWatch) {
+        watch.failed(error.to_owned());
         tracing::error!(epoch = self.epoch, %error, retry_after = ?self.retry_after,
             "cannot commit to the checkpoint; serving goes on");
         self.failure = Some(error.to_owned());

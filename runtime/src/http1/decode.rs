@@ -104,6 +104,9 @@ pub(crate) struct Decoded<'h, 'b> {
     pub(crate) is_head: bool,
     /// 0 or 1, the minor version.
     pub(crate) http_minor: u8,
+    /// How long the client waits for the reply, by `x-request-timeout-ms`; [`u64::MAX`] when it does
+    /// not say.
+    pub(crate) timeout_ms: u64,
 }
 
 impl Decoded<'_, '_> {
@@ -146,6 +149,11 @@ impl Decoder {
             Parsed::Whole(head) => self.finish(buf, head),
             Parsed::Not(error) => self.partial_head(buf, start, limits, error),
         }
+    }
+
+    /// Whether the head of the request at hand is whole, and its body is not.
+    pub(crate) fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Body { .. } | State::Chunks(_))
     }
 
     /// Removes the chunk framing that arrived, in place: the body lies right behind the head.
@@ -221,6 +229,7 @@ impl Decoder {
             keep_alive: head.keep_alive,
             is_head: head.method == "HEAD",
             http_minor: head.minor,
+            timeout_ms: head.timeout_ms,
         }))
     }
 

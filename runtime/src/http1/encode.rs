@@ -61,14 +61,16 @@ impl HeadEncoder {
     }
 
     /// Sets the date of the replies to come. Call it once a turn; within a second it costs a
-    /// comparison.
+    /// comparison. Tells whether the date is a new one.
     #[inline]
-    pub(crate) fn set_now(&mut self, unix_seconds: u64) {
-        if unix_seconds != self.unix_seconds {
+    pub(crate) fn set_now(&mut self, unix_seconds: u64) -> bool {
+        let is_new = unix_seconds != self.unix_seconds;
+        if is_new {
             self.unix_seconds = unix_seconds;
             self.date = format_date(unix_seconds);
             self.template_bytes = 0;
         }
+        is_new
     }
 
     /// How long the next head will be if it resembles the last one. Reserve as much before the
