@@ -172,7 +172,7 @@ fn the_checkpoint_counts_every_request_of_both_once() {
     let third = place.serve(&[]);
     let id = third.client().get("/foo");
     assert!(
-        id.text().ends_with(&format!("-{answered}\"")),
+        id.text().ends_with(&format!("-{answered}")),
         "{}",
         id.text()
     );
