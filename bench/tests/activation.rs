@@ -142,10 +142,11 @@ fn each_partition_gets_its_socket() {
 }
 
 /// What a server says that does not start.
-fn refused(shell: &str, socket: OwnedFd, variables: &[(&str, &str)], options: &str) -> String {
+fn refused(socket: OwnedFd, names: &str, options: &str) -> String {
     // Its standard error follows its standard output.
-    let shell = format!("exec 2>&1; {shell}");
-    let mut server = Server::start(&shell, vec![socket], variables, options);
+    let shell = format!("exec 2>&1; {PASS_ONE}");
+    let variables = [("LISTEN_FDNAMES", names)];
+    let mut server = Server::start(&shell, vec![socket], &variables, options);
     let status = server.child.wait().expect("a child");
     assert!(!status.success());
     server.line.clone()
@@ -153,38 +154,34 @@ fn refused(shell: &str, socket: OwnedFd, variables: &[(&str, &str)], options: &s
 
 #[test]
 fn what_cannot_be_used_is_named() {
-    let cases: [(&str, OwnedFd, &[(&str, &str)], &str, &str); 4] = [
+    let cases: [(OwnedFd, &str, &str, &str); 4] = [
         (
-            PASS_ONE,
             listener().0.into(),
-            &[("LISTEN_FDNAMES", "web")],
+            "web",
             "--option listenFds=wob",
             "passed no socket with the name `wob`, which the option listenFds gives; it passed `web`",
         ),
         (
-            PASS_ONE,
             UnixDatagram::unbound().expect("a socket").into(),
-            &[("LISTEN_FDNAMES", "web")],
+            "web",
             "--option listenFds=web",
             "descriptor 3 (`web`) that the service manager passed cannot be used: it is no stream",
         ),
         (
-            PASS_ONE,
             listener().0.into(),
-            &[("LISTEN_FDNAMES", "web:tls")],
+            "web:tls",
             "",
             "LISTEN_FDNAMES=\"web:tls\", which has 2 names for 1 sockets",
         ),
         (
-            PASS_ONE,
             listener().0.into(),
-            &[("LISTEN_FDNAMES", "web")],
+            "web",
             "--option listenFds=web --option portMode=perPartition --partitions 2",
             "passed 1 sockets for 2 partitions",
         ),
     ];
-    for (shell, socket, variables, options, said) in cases {
-        let line = refused(shell, socket, variables, options);
+    for (socket, names, options, said) in cases {
+        let line = refused(socket, names, options);
         assert!(line.contains(said), "{line}");
     }
 }

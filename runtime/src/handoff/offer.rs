@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Asked;
 use super::message::{Described, Flaw, Message, decode, encode};
@@ -19,6 +19,9 @@ use crate::query::Shared;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a new process may take from the listeners until it serves.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a process that wants to take over waits for the lock that this one still waits for. Less
+/// than the time that it gives for an answer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the offer rests after the system refused something, so that it does not spin over it.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -94,7 +97,7 @@ impl Offer {
                 Ok(None) => return,
                 Err(error) => {
                     tracing::error!(query, %error, "cannot talk to a process that wants to take over");
-                    thread::sleep(PAUSE);
+                    thread::park_timeout(PAUSE);
                     continue;
                 }
             };
@@ -153,6 +156,10 @@ impl Offer {
                 "it serves {own}, and was asked for {asked}; give the new process the same, or stop \
                  this one first"
             )));
+        }
+        let until = Instant::now() + LOCK_PATIENCE;
+        while self.offered.query.awaited_lock().is_some() && Instant::now() < until {
+            thread::park_timeout(PAUSE);
         }
         if let Some(holder) = self.offered.query.awaited_lock() {
             return Err(Failed::Refused(format!(
