@@ -10,6 +10,7 @@ struct Readme;
 
 pub mod checkpoint;
 mod connection;
+mod content;
 mod epoch;
 mod error;
 mod http1;
