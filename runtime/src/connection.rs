@@ -117,6 +117,36 @@ impl Connection {
         matches!(self.phase, Phase::Lingering { .. })
     }
 
+    /// For the begin of a drain: lets the deferred reply that the client waits for be the last, if
+    /// nothing shows that the client has sent more. Else it is told at its next request.
+    pub(crate) fn end_with_deferred(&mut self) {
+        if self.phase == Phase::Open
+            && !self.readable
+            && self.inbox.is_none()
+            && let Some(outbox) = &mut self.outbox
+            && outbox.end_with_last_slot()
+        {
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// Closes a connection whose time is over, in order: what waits is sent, then its end, and what
+    /// the client has sent meanwhile is read. Tells whether it was silent: then bytes that are read
+    /// now are of a request that crossed the close.
+    pub(crate) fn part(&mut self) -> bool {
+        let is_silent = self.phase == Phase::Open && self.inbox.is_none() && self.outbox.is_none();
+        if matches!(self.phase, Phase::Open | Phase::Ended) {
+            self.phase = Phase::Closing;
+        }
+        self.readable = true;
+        is_silent
+    }
+
+    /// Whether bytes came behind the last reply.
+    pub(crate) fn was_sent_more(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { left_bytes } if left_bytes < LINGER_BYTES)
+    }
+
     /// Where replies wait, if some do.
     pub(crate) fn outbox(&mut self) -> Option<&mut Outbox> {
         self.outbox.as_deref_mut()
@@ -247,7 +277,9 @@ impl Connection {
             let limits = &worker.policy().limits;
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
                 Ok(Step::Request(decoded)) => {
-                    let keep_alive = worker.answer(&decoded, token, &self.peer, outbox);
+                    let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
+                    let keep_alive =
+                        worker.answer(&decoded, token, &self.peer, more_follows, outbox);
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
                     self.wanted_bytes = 0;

@@ -290,6 +290,10 @@ impl EpochThread {
     /// The last epoch says what all partitions had answered when they ended. The checkpoint is
     /// unlocked before anyone is told, so that a query may be started from it at once.
     fn end(mut self) {
+        if let Some(commits) = &mut self.commits {
+            // There is no later moment to put it off to.
+            commits.retry_at = None;
+        }
         self.cut();
         self.commits = None;
         self.shared.enter(query::Phase::Ended);

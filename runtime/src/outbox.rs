@@ -121,6 +121,18 @@ impl Outbox {
         self.invariants();
     }
 
+    /// Lets the last reply say that the connection closes, if it is still to come and nothing is
+    /// written behind it; whether that is so.
+    pub(crate) fn end_with_last_slot(&mut self) -> bool {
+        match self.slots.back_mut() {
+            Some(slot) if !slot.is_filled && slot.bytes.is_empty() => {
+                slot.persistence = Persistence::Close;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The slot of the request at `offset`, while its reply is awaited.
     pub(crate) fn awaited(&mut self, offset: u64) -> Option<&mut Slot> {
         let index = self

@@ -1,9 +1,14 @@
 //! The derive macro of Snapback's rows.
 
+mod serde_attributes;
+mod shape;
+
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Error, Field, GenericArgument, PathArguments, Type};
+
+use serde_attributes::SerdeAttributes;
 
 /// Makes a struct or enum the family of rows that it is at each lifetime of a request.
 ///
@@ -26,8 +31,7 @@ fn expand(input: &DeriveInput) -> syn::Result<Tokens> {
     } else {
         (quote!(#name), quote!(#name))
     };
-    let fields = fields(input);
-    let described = describe(&fields);
+    let described = shape::describe(input);
     let parse_safe = (!has_trap(input)).then(|| {
         quote! {
             #[automatically_derived]
@@ -67,40 +71,6 @@ fn borrows(input: &DeriveInput) -> syn::Result<bool> {
     }
 }
 
-fn fields(input: &DeriveInput) -> Vec<&Field> {
-    match &input.data {
-        Data::Struct(data) => data.fields.iter().collect(),
-        Data::Enum(data) => data
-            .variants
-            .iter()
-            .flat_map(|variant| &variant.fields)
-            .collect(),
-        Data::Union(_) => Vec::new(),
-    }
-}
-
-/// `{foo: String, bar: i64}`, for the caller whose body does not fit.
-fn describe(fields: &[&Field]) -> String {
-    let named = fields.iter().filter_map(|field| {
-        let ty = field.ty.to_token_stream().to_string().replace(' ', "");
-        field
-            .ident
-            .as_ref()
-            .map(|name| format!("{}: {ty}", renamed(field).unwrap_or(name.to_string())))
-    });
-    let named: Vec<_> = named.collect();
-    if named.is_empty() {
-        String::new()
-    } else {
-        format!("{{{}}}", named.join(", "))
-    }
-}
-
-/// The name that `#[serde(rename = "…")]` gives to a field.
-fn renamed(field: &Field) -> Option<String> {
-    serde_item(&field.attrs, "rename")
-}
-
 fn has_trap(input: &DeriveInput) -> bool {
     match &input.data {
         Data::Struct(data) => data.fields.iter().any(|field| is_trap(field, false)),
@@ -113,33 +83,28 @@ fn has_trap(input: &DeriveInput) -> bool {
     }
 }
 
-fn is_trap(field: &Field, borrows: bool) -> bool {
-    match &field.ty {
+fn is_trap(field: &Field, variant_borrows: bool) -> bool {
+    let borrows = variant_borrows || SerdeAttributes::of(&field.attrs).borrows;
+    // `Option<&str>` is the same trap one level down.
+    let ty = inside_option(&field.ty).unwrap_or(&field.ty);
+    match ty {
         Type::Reference(reference) => is_named(&reference.elem, "str"),
-        Type::Path(_) if is_named(&field.ty, "Cow") => !borrows && !has_serde_borrow(&field.attrs),
-        Type::Path(_) => option_of_str(&field.ty),
+        Type::Path(_) => is_named(ty, "Cow") && !borrows,
         _ => false,
     }
 }
 
-/// `Option<&str>` is the same trap one level down.
-fn option_of_str(ty: &Type) -> bool {
-    let Type::Path(path) = ty else { return false };
-    let Some(last) = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == "Option")
-    else {
-        return false;
-    };
+/// The `T` of an `Option<T>`.
+fn inside_option(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return false;
+        return None;
     };
-    arguments.args.iter().any(|argument| match argument {
-        GenericArgument::Type(Type::Reference(inner)) => is_named(&inner.elem, "str"),
-        _ => false,
-    })
+    match arguments.args.first()? {
+        GenericArgument::Type(inner) if last.ident == "Option" => Some(inner),
+        _ => None,
+    }
 }
 
 fn is_named(ty: &Type, name: &str) -> bool {
@@ -154,27 +119,5 @@ fn is_named(ty: &Type, name: &str) -> bool {
 }
 
 fn has_serde_borrow(attributes: &[Attribute]) -> bool {
-    serde_item(attributes, "borrow").is_some()
-}
-
-/// What `#[serde(name = "…")]` says of a field or variant; empty when it says just `name`.
-/// Attributes that do not parse are serde's to report.
-fn serde_item(attributes: &[Attribute], name: &str) -> Option<String> {
-    let mut found = None;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("serde"))
-    {
-        let _ = attribute.parse_nested_meta(|meta| {
-            let value = match meta.input.peek(syn::Token![=]) {
-                true => Some(meta.value()?.parse::<syn::LitStr>()?.value()),
-                false => None,
-            };
-            if meta.path.is_ident(name) {
-                found = Some(value.unwrap_or_default());
-            }
-            Ok(())
-        });
-    }
-    found
+    SerdeAttributes::of(attributes).borrows
 }

@@ -35,6 +35,34 @@ fn seven() -> i64 {
     7
 }
 
+#[derive(Deserialize, Row)]
+#[serde(rename_all(deserialize = "camelCase"))]
+struct Cased {
+    _zip_code: String,
+    r#_type_name: u8,
+    #[serde(skip_deserializing)]
+    _row_number: u64,
+    #[serde(flatten)]
+    _position: Position,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    _x: i32,
+}
+
+#[derive(Deserialize, Row)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "SCREAMING-KEBAB-CASE")]
+#[expect(dead_code, reason = "only its shape is looked at")]
+enum Command {
+    SetValue {
+        new_value: u8,
+    },
+    Get(u64),
+    #[serde(skip)]
+    Local,
+}
+
 #[derive(Row)]
 struct Nothing;
 
@@ -47,14 +75,18 @@ fn the_fields_are_told_as_the_caller_names_them() {
         <Renamed as Row>::FIELDS,
         <Event as Row>::FIELDS,
         <Id as Row>::FIELDS,
+        <Cased as Row>::FIELDS,
+        <Command as Row>::FIELDS,
         <Nothing as Row>::FIELDS,
         <Bytes as Row>::FIELDS,
         <Owned<u8> as Row>::FIELDS,
     ];
     let expected = [
         "{fooLength: Vec<Option<u8>>, the text: Cow<'a,str>, n: i64}",
-        "{x: u32, y: u32, code: String}",
-        "",
+        "click {x: u32, y: u32} | key {code: String} | idle",
+        "u64 | Cow<'a,str>",
+        "{zipCode: String, typeName: u8, …Position}",
+        "set-value {NEW-VALUE: u8} | get (u64)",
         "",
         "",
         "",

@@ -18,7 +18,7 @@ use crate::options::PortMode;
 
 /// Connections that the kernel holds until they are accepted; it lowers this to
 /// `net.core.somaxconn`. When it is full, clients see their SYN go unanswered and try again.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// The listeners of one partition: one per address that the host stands for.
 pub(crate) type PartitionListeners = Vec<Arc<Listener>>;

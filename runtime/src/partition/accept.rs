@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use snapback_operators::Peer;
 
 use super::Mailbox;
-use crate::io::listen::Listener;
+use crate::io::listen::{BACKLOG, Listener};
 use crate::io::poller::{Interest, Poller};
 use crate::io::socket::Socket;
 
@@ -112,10 +112,27 @@ impl Acceptor {
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    /// Closes the listeners, once the last partition that has them does so.
-    pub(crate) fn close(&mut self, poller: &Poller) {
+    /// Takes what still waits at the listeners, and closes them, once the last partition that has
+    /// them does so: who waits in the backlog was told by the kernel that it is connected.
+    ///
+    /// They are not watched any more before that. Of all that watch a listener the kernel wakes
+    /// one: a connection that woke this partition is taken here, and later ones wake the others,
+    /// which may be of another process.
+    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Socket, Peer)) {
         self.unwatch(poller);
-        self.listeners.clear();
+        self.paused_until = None;
+        for listener in std::mem::take(&mut self.listeners) {
+            for _ in 0..BACKLOG {
+                match Socket::accept(&*listener) {
+                    Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
+                    Ok(None) => break,
+                    Err(reason) => {
+                        tracing::error!(%reason, "connections that wait cannot be accepted any more");
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     fn unwatch(&self, poller: &Poller) {

@@ -8,6 +8,7 @@ mod accept;
 mod bell;
 mod buffers;
 mod deferrals;
+mod drain;
 pub(crate) mod latency;
 mod mailbox;
 mod published;
@@ -43,6 +44,9 @@ pub(crate) use worker::{Policy, Worker};
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;
 const FIRST_LISTENER: u64 = u64::MAX - (1 << 20);
+
+/// What is said of a request whose `requestTimeout` is over.
+const NOT_IN_TIME: &str = "was not answered in time";
 
 pub(crate) struct Partition {
     poller: Poller,
@@ -116,16 +120,10 @@ impl Partition {
         while self.phase == Phase::Serving || self.phase == Phase::Draining && !self.is_drained() {
             self.turn()?;
         }
+        if self.phase == Phase::Stopping {
+            self.part();
+        }
         Ok(())
-    }
-
-    /// Whether no connection is left to which a reply may be owed. Those that only linger were told
-    /// so, and have everything.
-    fn is_drained(&self) -> bool {
-        self.connections
-            .iter()
-            .all(|(_, (_, connection))| connection.is_over())
-            && self.mailbox.retire(self.connections.len())
     }
 
     /// One pass of the loop.
@@ -267,10 +265,15 @@ impl Partition {
         self.worker.settle(&mut outboxes);
         if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
             for place in outboxes.taken_on_before(&self.unanswered, before_ns) {
-                self.worker.expire(place, &mut outboxes);
+                self.worker.give_up(place, 504, NOT_IN_TIME, &mut outboxes);
             }
         }
-        let mut replied = outboxes.replied;
+        let replied = outboxes.replied;
+        self.send_replied(replied)
+    }
+
+    /// Sends the deferred replies that came, and gives the time when that was done.
+    fn send_replied(&mut self, mut replied: Vec<(u64, u64)>) -> u64 {
         for (token, _) in &replied {
             // Once for all replies that came to it.
             let connection = find(&mut self.connections, *token);
@@ -350,14 +353,8 @@ impl Partition {
             self.admit(socket, peer);
         }
         let phase = self.mailbox.phase();
-        if phase > self.phase {
-            self.phase = phase;
-            if phase == Phase::Draining {
-                self.worker.drain();
-                // Who waits in the backlog was told by the kernel that it is connected.
-                self.accept(u32::MAX)?;
-                self.acceptor.close(&self.poller);
-            }
+        if phase > self.phase && mem::replace(&mut self.phase, phase) == Phase::Serving {
+            self.begin_drain();
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Worker {
         self.replier.encoder.set_now(unix_seconds);
     }
 
-    /// From now on every reply is the last of its connection.
+    /// From now on a reply is the last of its connection, as soon as no other request waits there.
     pub(crate) fn drain(&mut self) {
         self.replier.draining = true;
     }
@@ -121,12 +121,16 @@ impl Worker {
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
     /// Tells whether the connection goes on.
+    ///
+    /// In a drain the reply says that the connection closes, unless more of the client's bytes are
+    /// there already: whoever pipelines gets a reply to all that it had sent.
     #[inline]
     pub(crate) fn answer(
         &mut self,
         decoded: &Decoded<'_, '_>,
         connection: u64,
         peer: &Peer,
+        more_follows: bool,
         outbox: &mut Outbox,
     ) -> bool {
         let Worker {
@@ -145,7 +149,7 @@ impl Worker {
         )
         .with_headers(Headers::new(decoded.headers))
         .with_body(decoded.body);
-        let keep_alive = decoded.keep_alive && !replier.draining;
+        let keep_alive = decoded.keep_alive && (more_follows || !replier.draining);
         let persistence = if keep_alive {
             decoded.persistence()
         } else {
@@ -210,8 +214,15 @@ impl Worker {
         }
     }
 
-    /// Answers 504 to a request whose time is over; the work on it is cancelled.
-    pub(crate) fn expire(&mut self, place: Place, outboxes: &mut dyn Outboxes) {
+    /// Answers a deferred request with a problem, whose detail is its id and `why`; the work on it
+    /// is cancelled.
+    pub(crate) fn give_up(
+        &mut self,
+        place: Place,
+        status: u16,
+        why: &str,
+        outboxes: &mut dyn Outboxes,
+    ) {
         let Worker {
             run,
             replier,
@@ -220,9 +231,9 @@ impl Worker {
             ..
         } = self;
         let id = run.request_id(self.partition, place.slot);
-        let detail = format!("request {id} was not answered in time");
+        let detail = format!("request {id} {why}");
         let filled = outboxes.fill(place, scratch, replier, &mut |replier, out| {
-            Reply::new(out, &mut replier.head).problem(504, &detail);
+            Reply::new(out, &mut replier.head).problem(status, &detail);
             None
         });
         deferrals.remove(usize::from(filled));

@@ -48,7 +48,7 @@ fn a_query_that_stops_answers_what_is_in_flight() {
 }
 
 #[test]
-fn a_query_that_stops_drops_what_does_not_end() {
+fn a_query_that_stops_gives_up_what_does_not_end() {
     let (dropped, drops) = channel();
     let (begun, begins) = channel();
     struct Guard(std::sync::mpsc::Sender<()>);
@@ -75,9 +75,15 @@ fn a_query_that_stops_drops_what_does_not_end() {
     begins.recv_timeout(patience).expect("it begins");
     service.query.stop().expect("an orderly end");
     drops.recv_timeout(patience).expect("it is dropped");
+    let reply = client.reply();
+    assert_eq!(reply.status, 503, "{reply:?}");
     let last = service.query.last_progress().expect("a last record");
     let part = &last.partitions[0];
-    assert_eq!((part.settled, part.next), (0, 1), "it was never answered");
+    assert_eq!(
+        (part.settled, part.next),
+        (1, 1),
+        "it was answered, by a 503"
+    );
 }
 
 #[test]
