@@ -4,12 +4,13 @@ use std::io;
 
 use snapback_operators::Peer;
 
+use crate::content::Decoding;
 use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
-use crate::partition::{Buffers, Worker};
+use crate::partition::{Buffers, Sender, Worker};
 
 /// Requests of one connection that a turn answers before it looks after the others.
 const REQUESTS_PER_TURN: usize = 128;
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     socket: Socket,
     peer: Peer,
     decoder: Decoder,
+    /// Only while the body of a request is decoded, which may take some turns.
+    decoding: Option<Box<Decoding>>,
     /// Only while a part of a request waits for the rest.
     inbox: Option<Box<Inbox>>,
     /// Only while the kernel does not take replies as fast as they are made.
@@ -77,6 +80,7 @@ impl Connection {
             socket,
             peer,
             decoder: Decoder::default(),
+            decoding: None,
             inbox: None,
             outbox: None,
             phase: Phase::Open,
@@ -278,8 +282,23 @@ impl Connection {
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
                 Ok(Step::Request(decoded)) => {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
-                    let keep_alive =
-                        worker.answer(&decoded, token, &self.peer, more_follows, outbox);
+                    let keep_alive = if !worker.prepares(&decoded) {
+                        worker.answer(&decoded, token, &self.peer, more_follows, outbox)
+                    } else {
+                        let sender = Sender {
+                            connection: token,
+                            peer: &self.peer,
+                            more_follows,
+                        };
+                        let decoding = &mut self.decoding;
+                        match worker.answer_prepared(&decoded, sender, decoding, outbox) {
+                            Some(keep_alive) => keep_alive,
+                            None => {
+                                self.decoder.put_back(inbox.unparsed(), &decoded);
+                                return true;
+                            }
+                        }
+                    };
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
                     self.wanted_bytes = 0;

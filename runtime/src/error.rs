@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
+use crate::auth::AuthKeysError;
 use crate::checkpoint::CheckpointError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
@@ -30,6 +31,9 @@ pub enum Error {
     /// A partition cannot be pinned to its core.
     #[error(transparent)]
     Pin(Arc<PinError>),
+    /// The keys of those who may send requests cannot be used.
+    #[error(transparent)]
+    AuthKeys(#[from] AuthKeysError),
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),

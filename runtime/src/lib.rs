@@ -8,6 +8,7 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod auth;
 pub mod checkpoint;
 mod connection;
 mod content;
@@ -35,6 +36,7 @@ mod start;
 mod trigger;
 mod writer;
 
+pub use auth::{AuthKeysError, LineFault};
 pub use checkpoint::CheckpointError;
 pub use error::{Error, Result};
 pub use io::listen::BindError;
@@ -46,8 +48,9 @@ pub use reader::{Server, ServerReader, StreamReader};
 pub use service_info::ServiceInfo;
 pub use session::{Session, Streams};
 pub use snapback_operators::{
-    BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
-    Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
+    BatchOptions, Chain, ContentType, Context, CorrelationId, Headers, IntoRefusal, IntoReply,
+    Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, SpanId,
+    Table, TraceContext, TraceId, test,
 };
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;

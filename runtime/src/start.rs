@@ -13,6 +13,7 @@ use snapback_operators::{Chain, Run, discard_payload};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use crate::auth::Auth;
 use crate::checkpoint::{Checkpoint, Location, Recovered};
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ use crate::io::pin;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
+    Acceptor, Admission, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
@@ -58,6 +59,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
              the process, with all requests in it; build with panic = \"unwind\""
         );
     }
+    let auth = Auth::of(&options, &service)?;
     panics::install_hook();
     let address = Address::new(&options.host, options.port);
     let listeners = listen::bind(
@@ -94,11 +96,14 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     } else {
         None
     };
-    let run = Arc::new(Run::new(service, run_id));
+    let run = Run::new(service, run_id)
+        .with_request_id_header(options.request_id_header.as_deref().map(Box::from))
+        .with_trace_context(options.trace_context);
     let starter = PartitionStarter {
         options: &options,
         chain: &*chain,
-        run,
+        auth,
+        run: Arc::new(run),
         runtime,
         to_epoch_thread,
     };
@@ -155,6 +160,7 @@ fn open_checkpoint(
 struct PartitionStarter<'s> {
     options: &'s Options,
     chain: &'s dyn Chain,
+    auth: Option<Arc<Auth>>,
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
@@ -223,7 +229,7 @@ impl PartitionStarter<'_> {
             Arc::clone(&self.run),
             self.runtime.clone(),
         );
-        let options = self.options.clone();
+        let (options, auth) = (self.options.clone(), self.auth.clone());
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -238,7 +244,7 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                policy(&options),
+                policy(&options, auth.clone()),
                 deferrals,
             );
             let acceptor = Acceptor::new(listeners, Arc::clone(&mailbox), shared.clone());
@@ -287,7 +293,7 @@ impl PartitionStarter<'_> {
     }
 }
 
-fn policy(options: &Options) -> Policy {
+fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
     Policy {
         limits: Limits {
             max_head_bytes: options.max_head_bytes,
@@ -299,6 +305,7 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        admission: Admission::new(options, auth),
     }
 }
 

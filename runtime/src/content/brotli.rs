@@ -28,7 +28,7 @@ impl Brotli {
             Some(state) => state,
             None => self.state.insert(begin(rest)?),
         };
-        let start = output.len();
+        let (start, before) = (output.len(), decoded_bytes(state));
         output.resize(start + room, 0);
         let rest = &rest[..rest.len().min(room.max(1 << 10))];
         let (mut available_in, mut consumed) = (rest.len(), 0);
@@ -51,10 +51,17 @@ impl Brotli {
         }
         Ok(Step {
             consumed,
-            cost_bytes: written,
+            // What waits in the window was decoded all the same.
+            cost_bytes: decoded_bytes(state).saturating_sub(before),
             is_end: matches!(result, BrotliResult::ResultSuccess),
         })
     }
+}
+
+/// How much was decoded, whether it was given out or not.
+fn decoded_bytes(state: &State) -> usize {
+    let rounds = state.rb_roundtrips as usize;
+    rounds.saturating_mul(state.ringbuffer_size as usize) + state.pos as usize
 }
 
 fn begin(start: &[u8]) -> Result<Box<State>, Fault> {

@@ -52,7 +52,7 @@ impl Zstd {
         if !self.is_in_frame {
             return self.begin_frame(rest);
         }
-        let (before, cost_bytes) = (rest.len(), block_cost(rest));
+        let (before, block_bytes) = (rest.len(), block_cost(rest));
         self.frame
             .decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1))
             .map_err(|error| fault(&error, rest))?;
@@ -60,14 +60,16 @@ impl Zstd {
         self.frame
             .collect_to_writer(&mut *output)
             .map_err(|_| Fault::Malformed { coding: CODING })?;
-        self.given_bytes += (output.len() - start) as u64;
+        let given_bytes = output.len() - start;
+        self.given_bytes += given_bytes as u64;
         let is_end = self.frame.is_finished();
         if is_end {
             self.end_frame()?;
         }
         Ok(Step {
             consumed: before - rest.len(),
-            cost_bytes,
+            // Giving it out copies it and works out its checksum.
+            cost_bytes: block_bytes + given_bytes / 4,
             is_end,
         })
     }

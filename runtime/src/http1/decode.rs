@@ -9,6 +9,7 @@ use super::encode::Persistence;
 use super::fault::Reject;
 use super::head::{self, Framing, Head, Parsed};
 use super::lines;
+use super::marks::Marks;
 
 /// What a request may cost. Each capacity has the status with which a larger request is answered.
 #[derive(Clone, Debug)]
@@ -104,6 +105,8 @@ pub(crate) struct Decoded<'h, 'b> {
     pub(crate) is_head: bool,
     /// 0 or 1, the minor version.
     pub(crate) http_minor: u8,
+    /// Which of the fields it has that concern the server beside the framing.
+    pub(crate) marks: Marks,
 }
 
 impl Decoded<'_, '_> {
@@ -165,6 +168,18 @@ impl Decoder {
         }
     }
 
+    /// Puts a request back that [`decode`](Self::decode) has given last: the next call gives it
+    /// again. Its bytes must still be at the beginning of `buf`.
+    pub(crate) fn put_back(&mut self, buf: &[u8], decoded: &Decoded<'_, '_>) {
+        let body_at = decoded.body.as_ptr().addr() - buf.as_ptr().addr();
+        let framing_bytes = decoded.consumed - body_at - decoded.body.len();
+        // Only a body whose framing was removed needs more than its head to be found again.
+        if framing_bytes > 0 {
+            let chunks = Chunks::done(body_at, decoded.body.len(), framing_bytes);
+            self.state = State::Chunks(chunks);
+        }
+    }
+
     /// What to do about a request that was incomplete before; `None`: parse its head.
     fn wait(
         &mut self,
@@ -221,6 +236,7 @@ impl Decoder {
             keep_alive: head.keep_alive,
             is_head: head.method == "HEAD",
             http_minor: head.minor,
+            marks: head.marks,
         }))
     }
 

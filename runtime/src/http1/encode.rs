@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use httpdate::HttpDate;
-use snapback_operators::{ContentType, Reply, ReplyHead, reason_phrase};
+use snapback_operators::{ContentType, Reply, ReplyHead, Run, reason_phrase};
 
 use super::fault::Reject;
 
@@ -33,10 +33,37 @@ pub(crate) struct HeadEncoder {
     head: Vec<u8>,
     /// How much of `head` is template; 0 when there is none.
     template_bytes: usize,
-    template_of: (u16, ContentType, Persistence),
+    template_of: Key,
+    /// `name: run-partition-`, with which the field begins that tells a client the id of its request;
+    /// empty when none is told.
+    id_field: Vec<u8>,
     /// Formatting it costs 96 ns, so that is done once a second.
     date: [u8; DATE_BYTES],
     unix_seconds: u64,
+}
+
+/// What the template depends on: status, content type, persistence, and whether the reply tells the
+/// request's own id.
+type Key = (u16, ContentType, Persistence, bool);
+
+/// What a reply says back of what its request said, as lines of the head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Echo {
+    /// The client's own id of the request, in place of ours.
+    pub(crate) id_line: Vec<u8>,
+    /// The trace that the request belonged to.
+    pub(crate) trace_line: Vec<u8>,
+}
+
+impl Echo {
+    pub(crate) fn clear(&mut self) {
+        self.id_line.clear();
+        self.trace_line.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.id_line.is_empty() && self.trace_line.is_empty()
+    }
 }
 
 /// The length of an IMF-fixdate (RFC 9110, section 5.6.7).
@@ -54,9 +81,18 @@ impl HeadEncoder {
         HeadEncoder {
             head: Vec::with_capacity(2 * USUAL_HEAD_BYTES),
             template_bytes: 0,
-            template_of: (0, ContentType::None, Persistence::Close),
+            template_of: (0, ContentType::None, Persistence::Close, false),
+            id_field: Vec::new(),
             date: format_date(unix_seconds),
             unix_seconds,
+        }
+    }
+
+    /// From now on the replies to requests of this partition tell their ids, if the run tells any.
+    pub(crate) fn tell_ids(&mut self, run: &Run, partition: u32) {
+        if let Some(name) = run.request_id_header() {
+            self.id_field = format!("{name}: {}-{partition}-", run.id()).into_bytes();
+            self.template_bytes = 0;
         }
     }
 
@@ -94,11 +130,39 @@ impl HeadEncoder {
         body_bytes: usize,
         persistence: Persistence,
     ) -> &[u8] {
-        let key = (head.status(), head.content_type(), persistence);
+        self.encode_with(head, body_bytes, persistence, None, None)
+    }
+
+    /// The same for a reply that also tells the id of its request, by its offset, and says back what
+    /// is in `echo`, whose id comes before ours. A pipeline that sets the field of the id itself has
+    /// the last word.
+    #[inline]
+    pub(crate) fn encode_with(
+        &mut self,
+        head: &ReplyHead,
+        body_bytes: usize,
+        persistence: Persistence,
+        offset: Option<u64>,
+        echo: Option<&Echo>,
+    ) -> &[u8] {
+        let is_taken = echo.is_some_and(|echo| !echo.id_line.is_empty());
+        let is_told = !head.header_lines().is_empty() && self.tells_id(head.header_lines());
+        let own = offset.filter(|_| !self.id_field.is_empty() && !is_taken && !is_told);
+        let key = (
+            head.status(),
+            head.content_type(),
+            persistence,
+            own.is_some(),
+        );
         if self.template_bytes == 0 || self.template_of != key {
             self.build_template(key);
         }
         self.head.truncate(self.template_bytes);
+        if let Some(offset) = own {
+            self.head
+                .extend_from_slice(itoa::Buffer::new().format(offset).as_bytes());
+            self.head.extend_from_slice(b"\r\n");
+        }
         match head.status() {
             // A 304 may tell the length of what was not modified, which nobody knows here.
             204 | 304 => {}
@@ -111,8 +175,26 @@ impl HeadEncoder {
             }
         }
         self.head.extend_from_slice(head.header_lines());
+        if let Some(echo) = echo {
+            if !is_told {
+                self.head.extend_from_slice(&echo.id_line);
+            }
+            self.head.extend_from_slice(&echo.trace_line);
+        }
         self.head.extend_from_slice(b"\r\n");
         &self.head
+    }
+
+    /// Whether the pipeline's own fields have the one of the id.
+    fn tells_id(&self, lines: &[u8]) -> bool {
+        let name = self.id_field.split(|byte| *byte == b' ').next();
+        let name = name.unwrap_or_default();
+        let mut lines = lines.split(|byte| *byte == b'\n');
+        !name.is_empty()
+            && lines.any(|line| {
+                line.get(..name.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(name))
+            })
     }
 
     /// Appends the whole answer to a request that was refused: a problem document (RFC 9457) and
@@ -126,8 +208,8 @@ impl HeadEncoder {
     }
 
     #[cold]
-    fn build_template(&mut self, key: (u16, ContentType, Persistence)) {
-        let (status, content_type, persistence) = key;
+    fn build_template(&mut self, key: Key) {
+        let (status, content_type, persistence, tells_id) = key;
         let head = &mut self.head;
         head.clear();
         head.extend_from_slice(b"HTTP/1.1 ");
@@ -148,6 +230,9 @@ impl HeadEncoder {
             Persistence::Close => b"connection: close\r\n",
             Persistence::KeepAlive10 => b"connection: keep-alive\r\n",
         });
+        if tells_id {
+            head.extend_from_slice(&self.id_field);
+        }
         self.template_bytes = head.len();
         self.template_of = key;
     }

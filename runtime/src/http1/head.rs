@@ -2,6 +2,7 @@
 
 use super::decode::{HeaderTable, Limits};
 use super::fault::{Reject, shown};
+use super::marks::Marks;
 use super::target::{is_host, path_of};
 
 /// A whole head.
@@ -16,6 +17,7 @@ pub(super) struct Head<'h, 'b> {
     pub(super) framing: Framing,
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
+    pub(super) marks: Marks,
 }
 
 /// How the end of the body is found (RFC 9112, section 6.3).
@@ -79,6 +81,7 @@ pub(super) fn parse<'h, 'b>(
         framing,
         keep_alive: !fields.close && (minor > 0 || fields.keep_alive),
         expects_continue: fields.expects_continue && minor > 0,
+        marks: fields.marks,
     }))
 }
 
@@ -94,6 +97,7 @@ struct Fields<'b> {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    marks: Marks,
 }
 
 impl<'b> Fields<'b> {
@@ -121,7 +125,10 @@ impl<'b> Fields<'b> {
                 4 if is(name, b"host") => fields.host(header.value)?,
                 6 if is(name, b"expect") && minor > 0 => fields.expect(header.value)?,
                 10 if is(name, b"connection") => fields.connection(header.value),
+                11 if is(name, b"traceparent") => fields.marks.add(Marks::TRACEPARENT),
+                12 if is(name, b"x-request-id") => fields.marks.add(Marks::REQUEST_ID),
                 14 if is(name, b"content-length") => fields.content_length(header.value)?,
+                16 if is(name, b"content-encoding") => fields.marks.add(Marks::CONTENT_ENCODING),
                 17 if is(name, b"transfer-encoding") => fields.transfer_encoding(header.value)?,
                 _ => {}
             }

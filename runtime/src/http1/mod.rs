@@ -22,6 +22,7 @@
 //! | `head` | request line and header fields: what they mean for framing and persistence |
 //! | `lines` | where lines end, and what is wrong with those that do not parse |
 //! | `target` | the four forms of a request target, and hosts |
+//! | `marks` | which fields that concern the server, but not the framing, a request has |
 //! | `chunked` | chunk framing, removed in place |
 //! | `fault` | everything that can be wrong with a request, and the one table from fault to status |
 //! | `encode` | heads of replies |
@@ -35,6 +36,7 @@ mod encode;
 mod fault;
 mod head;
 mod lines;
+mod marks;
 mod target;
 
 #[cfg(test)]
@@ -43,5 +45,6 @@ mod properties;
 mod replay;
 
 pub(crate) use decode::{Decoded, Decoder, EMPTY_TABLE, HeaderTable, Limits, MAX_HEADERS, Step};
-pub(crate) use encode::{CONTINUE, HeadEncoder, Persistence, has_no_body};
+pub(crate) use encode::{CONTINUE, Echo, HeadEncoder, Persistence, has_no_body};
 pub(crate) use fault::Reject;
+pub(crate) use marks::Marks;

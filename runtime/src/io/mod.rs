@@ -7,6 +7,7 @@ pub(crate) mod event_fd;
 pub(crate) mod listen;
 pub(crate) mod pin;
 pub(crate) mod poller;
+pub(crate) mod small_file;
 pub(crate) mod socket;
 mod unix_socket;
 pub(crate) mod usage;

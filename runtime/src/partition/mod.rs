@@ -11,6 +11,7 @@ mod deferrals;
 mod drain;
 pub(crate) mod latency;
 mod mailbox;
+mod prepare;
 mod published;
 #[allow(dead_code, reason = "the limits that count into it come one by one")]
 pub(crate) mod shed;
@@ -36,10 +37,11 @@ pub(crate) use accept::Acceptor;
 pub(crate) use buffers::Buffers;
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
+pub(crate) use prepare::Admission;
 pub(crate) use published::Published;
 pub(crate) use spin::Spin;
 use worker::Outboxes;
-pub(crate) use worker::{Policy, Worker};
+pub(crate) use worker::{Policy, Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;

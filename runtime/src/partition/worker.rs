@@ -10,7 +10,8 @@ use snapback_operators::{
 };
 
 use super::deferrals::{Deferrals, Desk};
-use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
+use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
+use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::unix_seconds;
 use crate::log_limit::LogLimit;
 use crate::outbox::{Outbox, Slot, Work};
@@ -30,27 +31,51 @@ pub(crate) struct Policy {
     pub(crate) max_pipelined: usize,
     /// Bytes of replies that may wait in one connection before it is not decoded further.
     pub(crate) max_reply_buffer_bytes: usize,
+    pub(crate) admission: Admission,
 }
 
 /// Gives requests their ids, and answers them in place.
 pub(crate) struct Worker {
-    run: Arc<Run>,
-    partition: u32,
+    pub(super) run: Arc<Run>,
+    pub(super) partition: u32,
     /// The offset that the next request gets.
-    next: u64,
+    pub(super) next: u64,
     chain: Box<dyn Chain>,
-    replier: Replier,
+    pub(super) replier: Replier,
     deferrals: Deferrals,
     /// How many requests were answered in place.
     answered: u64,
     /// Where a reply that comes later is written, before it goes to its place.
     scratch: Vec<u8>,
+    /// What the reply at hand says back; empty between requests.
+    pub(super) echo: Echo,
+    /// How much of encoded bodies may still be decoded in this turn.
+    pub(super) content_budget_bytes: usize,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'p> {
+    /// The token of its connection.
+    pub(crate) connection: u64,
+    pub(crate) peer: &'p Peer,
+    /// There are further requests of the connection, or there may be.
+    pub(crate) more_follows: bool,
+}
+
+/// What a request has beside what the codec says of it.
+pub(super) struct Extras<'e> {
+    /// The body, decoded.
+    pub(super) body: &'e [u8],
+    /// The name of its key.
+    pub(super) identity: Option<&'e str>,
+    pub(super) echo: Option<&'e Echo>,
 }
 
 /// Turns what the chain said of a request into its reply.
-struct Replier {
+pub(super) struct Replier {
     encoder: HeadEncoder,
-    head: ReplyHead,
+    pub(super) head: ReplyHead,
     policy: Policy,
     /// Replies say `Connection: close`.
     draining: bool,
@@ -66,8 +91,10 @@ impl Worker {
         policy: Policy,
         deferrals: Deferrals,
     ) -> Self {
+        let mut encoder = HeadEncoder::new(unix_seconds());
+        encoder.tell_ids(&run, partition);
         let replier = Replier {
-            encoder: HeadEncoder::new(unix_seconds()),
+            encoder,
             head: ReplyHead::default(),
             policy,
             draining: false,
@@ -82,6 +109,8 @@ impl Worker {
             deferrals,
             answered: 0,
             scratch: Vec::new(),
+            echo: Echo::default(),
+            content_budget_bytes: CONTENT_BYTES_PER_TURN,
         }
     }
 
@@ -102,10 +131,11 @@ impl Worker {
         &self.replier.policy
     }
 
-    /// Sets the time that replies say, once per turn.
+    /// Begins a turn, at the time that its replies say.
     #[inline]
     pub(crate) fn set_now(&mut self, unix_seconds: u64) {
         self.replier.encoder.set_now(unix_seconds);
+        self.content_budget_bytes = CONTENT_BYTES_PER_TURN;
     }
 
     /// From now on a reply is the last of its connection, as soon as no other request waits there.
@@ -133,6 +163,28 @@ impl Worker {
         more_follows: bool,
         outbox: &mut Outbox,
     ) -> bool {
+        let extras = Extras {
+            body: decoded.body,
+            identity: None,
+            echo: None,
+        };
+        let sender = Sender {
+            connection,
+            peer,
+            more_follows,
+        };
+        self.answer_with(decoded, extras, sender, outbox)
+    }
+
+    /// The same, for a request of which more is known than the codec says.
+    #[inline(always)]
+    pub(super) fn answer_with(
+        &mut self,
+        decoded: &Decoded<'_, '_>,
+        extras: Extras<'_>,
+        sender: Sender<'_>,
+        outbox: &mut Outbox,
+    ) -> bool {
         let Worker {
             run,
             chain,
@@ -145,27 +197,23 @@ impl Worker {
             run.request_id(self.partition, offset),
             decoded.method,
             decoded.target,
-            peer,
+            sender.peer,
         )
         .with_headers(Headers::new(decoded.headers))
-        .with_body(decoded.body);
-        let keep_alive = decoded.keep_alive && (more_follows || !replier.draining);
-        let persistence = if keep_alive {
-            decoded.persistence()
-        } else {
-            Persistence::Close
-        };
+        .with_body(extras.body)
+        .with_identity(extras.identity);
+        let (keep_alive, persistence) = replier.persistence(decoded, sender);
 
         let out = outbox.bytes();
         let room = replier.leave_room(out);
         if !replier.policy.route.matches(request.target()) {
             replier.not_found(&request, out);
-            replier.put_head(out, room, persistence, decoded.is_head);
+            replier.put_head(out, room, persistence, decoded.is_head, None, extras.echo);
             return keep_alive;
         }
         self.next += 1;
         let place = Place {
-            connection,
+            connection: sender.connection,
             slot: offset,
         };
         let mut desk = deferrals.desk(place, false);
@@ -174,15 +222,12 @@ impl Worker {
             out.truncate(room.start);
             deferrals.add();
             let since_ns = deferrals.turn_ns();
-            outbox.defer(Slot::new(
-                offset,
-                persistence,
-                decoded.is_head,
-                since_ns,
-                work,
-            ));
+            let mut slot = Slot::new(offset, persistence, decoded.is_head, since_ns, work);
+            slot.echo = extras.echo.map(|echo| Box::new(echo.clone()));
+            outbox.defer(slot);
         } else {
-            replier.put_head(out, room, persistence, decoded.is_head);
+            let is_head = decoded.is_head;
+            replier.put_head(out, room, persistence, is_head, Some(offset), extras.echo);
             outbox.end_reply(offset);
             self.answered += 1;
         }
@@ -247,10 +292,25 @@ impl Worker {
 }
 
 impl Replier {
+    /// Whether the connection goes on, and what the reply says about that.
+    #[inline]
+    pub(super) fn persistence(
+        &self,
+        decoded: &Decoded<'_, '_>,
+        sender: Sender<'_>,
+    ) -> (bool, Persistence) {
+        let keep_alive = decoded.keep_alive && (sender.more_follows || !self.draining);
+        if keep_alive {
+            (true, decoded.persistence())
+        } else {
+            (false, Persistence::Close)
+        }
+    }
+
     /// Leaves room for the head before the body, as long as the last head was, which fits nearly
     /// always: the body is then written once, to where it is sent from.
     #[inline]
-    fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
+    pub(super) fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         let room = start..start + self.encoder.expected_len();
         out.resize(room.end, 0);
@@ -297,15 +357,19 @@ impl Replier {
 
     /// Writes the head into its room; where it does not fit, the body is moved.
     #[inline]
-    fn put_head(
+    pub(super) fn put_head(
         &mut self,
         out: &mut Vec<u8>,
         room: Range<usize>,
         persistence: Persistence,
         is_head: bool,
+        offset: Option<u64>,
+        echo: Option<&Echo>,
     ) {
         let body_bytes = out.len() - room.end;
-        let head = self.encoder.encode(&self.head, body_bytes, persistence);
+        let head = self
+            .encoder
+            .encode_with(&self.head, body_bytes, persistence, offset, echo);
         if is_head || has_no_body(self.head.status()) {
             out.truncate(room.end);
         }
@@ -338,24 +402,22 @@ fn log_failure(attempts: u32, cx: &Context<'_, '_>, log: &mut LogLimit) {
     if let Some(suppressed) = log.pass(unix_seconds()) {
         let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
         let request_id = cx.request().id();
-        tracing::error!(%request_id, attempts, place, suppressed, "an operator failed: answered 500");
+        let correlation_id = cx.request().correlation_id();
+        tracing::error!(%request_id, %correlation_id, attempts, place, suppressed, "an operator failed: answered 500");
     }
 }
 
 /// The pipeline's reply must not be sent.
 #[cold]
 fn refuse_reply(cx: &mut Context<'_, '_>, log: &mut LogLimit) {
-    let id = cx.request().id();
+    let (id, correlation_id) = (cx.request().id(), cx.request().correlation_id());
     if let Some(fault) = cx.reply().fault()
         && let Some(suppressed) = log.pass(unix_seconds())
     {
-        tracing::error!(request_id = %id, %fault, suppressed, "the pipeline's reply cannot be sent: answered 500");
+        tracing::error!(request_id = %id, %correlation_id, %fault, suppressed, "the pipeline's reply cannot be sent: answered 500");
     }
     cx.reply().reset();
-    cx.reply().problem(
-        500,
-        &format!("the pipeline's reply to request {id} cannot be sent"),
-    );
+    cx.problem(500, "there is no reply that could be sent to request");
 }
 
 /// The outboxes of a partition's connections.
@@ -390,7 +452,8 @@ impl dyn Outboxes + '_ {
                 slot.work = work;
                 return;
             }
-            replier.put_head(scratch, room, slot.persistence, slot.is_head);
+            let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
+            replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
             since_ns = Some(slot.since_ns);
             outbox.fill(place.slot, scratch);
         });
