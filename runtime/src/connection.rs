@@ -2,8 +2,6 @@
 
 use std::io;
 
-use snapback_operators::Peer;
-
 use crate::content::Decoding;
 use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
@@ -11,6 +9,7 @@ use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
 use crate::partition::{Buffers, Sender, Worker};
+use crate::transport::{Received, Scratch, Transport};
 
 /// Requests of one connection that a turn answers before it looks after the others.
 const REQUESTS_PER_TURN: usize = 128;
@@ -20,8 +19,7 @@ const REQUESTS_PER_TURN: usize = 128;
 const LINGER_BYTES: usize = 1 << 20;
 
 pub(crate) struct Connection {
-    socket: Socket,
-    peer: Peer,
+    transport: Transport,
     decoder: Decoder,
     /// Only while the body of a request is decoded, which may take some turns.
     decoding: Option<Box<Decoding>>,
@@ -70,15 +68,16 @@ pub(crate) enum Served {
     Waiting,
     /// Another turn: its share of this one is used up.
     Again,
+    /// A share of a turn that is for handshakes.
+    Handshake,
     /// Nothing: it is over.
     Closed,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: Socket, peer: Peer) -> Self {
+    pub(crate) fn new(transport: Transport) -> Self {
         Connection {
-            socket,
-            peer,
+            transport,
             decoder: Decoder::default(),
             decoding: None,
             inbox: None,
@@ -97,7 +96,7 @@ impl Connection {
     }
 
     pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
+        self.transport.socket()
     }
 
     /// Notes an event of the poller.
@@ -165,7 +164,8 @@ impl Connection {
     #[inline]
     pub(crate) fn changed_interest(&mut self) -> Option<Interest> {
         let has_unsent = |outbox: &Outbox| !outbox.is_flushed();
-        let interest = if self.outbox.as_deref().is_some_and(has_unsent) {
+        let is_blocked = self.outbox.as_deref().is_some_and(has_unsent);
+        let interest = if is_blocked || self.transport.is_blocked() {
             Interest::ReadWrite
         } else {
             Interest::Read
@@ -184,13 +184,16 @@ impl Connection {
         worker: &mut Worker,
         buffers: &mut Buffers,
     ) -> Served {
+        if self.transport.awaits_handshake() && !buffers.scratch.may_shake_hands {
+            return Served::Handshake;
+        }
         let mut inbox = match self.inbox.take() {
             None => buffers.inbox(),
             Some(inbox) => buffers.enlarge(inbox),
         };
         let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
         let served = self
-            .exchange(token, worker, &mut inbox, &mut outbox)
+            .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
         if served == Served::Closed || inbox.is_empty() {
@@ -214,23 +217,24 @@ impl Connection {
         worker: &mut Worker,
         inbox: &mut Inbox,
         outbox: &mut Outbox,
+        scratch: &mut Scratch,
     ) -> io::Result<Served> {
-        outbox.flush(&self.socket)?;
+        outbox.flush(&mut self.transport, scratch)?;
         let mut again = false;
         if matches!(self.phase, Phase::Open | Phase::Ended) && !is_full(outbox, worker) {
             if self.readable && self.phase == Phase::Open && !self.undecoded {
-                self.fill(inbox)?;
+                self.fill(inbox, worker, outbox, scratch)?;
             }
             self.undecoded = self.answer(token, worker, inbox, outbox);
             again = self.undecoded;
-            outbox.flush(&self.socket)?;
+            outbox.flush(&mut self.transport, scratch)?;
         }
         if self.phase == Phase::Ended && !again && outbox.is_empty() {
             // What is left of a request whose end will never come is nobody's any more.
+            self.transport.say_goodbye();
             return Ok(Served::Closed);
         }
-        if self.phase == Phase::Closing && outbox.is_empty() {
-            self.socket.finish();
+        if self.phase == Phase::Closing && outbox.is_empty() && self.transport.finish()? {
             inbox.clear();
             self.phase = Phase::Lingering {
                 left_bytes: LINGER_BYTES,
@@ -241,7 +245,7 @@ impl Connection {
         }
         // What is not read because replies wait is read when they have gone.
         let more = self.phase == Phase::Open && self.readable;
-        let again = (again || more) && !is_full(outbox, worker);
+        let again = (again || more) && !is_full(outbox, worker) || self.transport.is_cut_short();
         Ok(if again {
             Served::Again
         } else if self.is_gone {
@@ -253,13 +257,30 @@ impl Connection {
     }
 
     #[inline]
-    fn fill(&mut self, inbox: &mut Inbox) -> io::Result<()> {
-        let (read, emptied) = inbox.fill(&self.socket, self.wanted_bytes)?;
-        match read {
-            Read::End => self.phase = Phase::Ended,
+    fn fill(
+        &mut self,
+        inbox: &mut Inbox,
+        worker: &mut Worker,
+        outbox: &mut Outbox,
+        scratch: &mut Scratch,
+    ) -> io::Result<()> {
+        let (received, emptied) = self.transport.fill(inbox, self.wanted_bytes, scratch)?;
+        match received {
             // A read that brought less than there was room for has emptied the socket: the read
             // that would only say so is skipped (245 ns).
-            Read::Bytes(_) | Read::Empty => self.readable = self.hung_up || !emptied,
+            Received::Some => self.readable = self.hung_up || !emptied,
+            Received::End => self.phase = Phase::Ended,
+            Received::PlainHttp => {
+                self.reject(&Reject::PlainHttp, worker, outbox);
+            }
+            // Replies that are still awaited cannot be sent any more.
+            Received::Failed if !outbox.is_empty() => {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Received::Failed => {
+                inbox.clear();
+                self.phase = Phase::Closing;
+            }
         }
         Ok(())
     }
@@ -282,12 +303,13 @@ impl Connection {
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
                 Ok(Step::Request(decoded)) => {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
+                    let peer = self.transport.peer();
                     let keep_alive = if !worker.prepares(&decoded) {
-                        worker.answer(&decoded, token, &self.peer, more_follows, outbox)
+                        worker.answer(&decoded, token, peer, more_follows, outbox)
                     } else {
                         let sender = Sender {
                             connection: token,
-                            peer: &self.peer,
+                            peer,
                             more_follows,
                         };
                         let decoding = &mut self.decoding;
@@ -347,7 +369,7 @@ impl Connection {
     fn linger(&mut self, inbox: &mut Inbox, mut left_bytes: usize) -> io::Result<Served> {
         inbox.clear();
         while self.readable {
-            let (read, emptied) = inbox.fill(&self.socket, 0)?;
+            let (read, emptied) = inbox.fill(self.transport.socket(), 0)?;
             inbox.clear();
             match read {
                 Read::End => return Ok(Served::Closed),

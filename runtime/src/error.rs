@@ -11,6 +11,7 @@ use crate::checkpoint::CheckpointError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
 use crate::options::OptionError;
+use crate::transport::tls::CertificateError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +35,9 @@ pub enum Error {
     /// The keys of those who may send requests cannot be used.
     #[error(transparent)]
     AuthKeys(#[from] AuthKeysError),
+    /// The certificates for TLS cannot be used.
+    #[error(transparent)]
+    Certificate(Arc<CertificateError>),
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),
@@ -107,6 +111,12 @@ impl From<BindError> for Error {
 impl From<PinError> for Error {
     fn from(error: PinError) -> Self {
         Error::Pin(Arc::new(error))
+    }
+}
+
+impl From<CertificateError> for Error {
+    fn from(error: CertificateError) -> Self {
+        Error::Certificate(Arc::new(error))
     }
 }
 

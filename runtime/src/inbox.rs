@@ -99,8 +99,8 @@ impl Inbox {
         self.bytes.capacity() <= SMALL_BYTES
     }
 
-    pub(crate) fn append(&mut self, rest: &Inbox) {
-        self.bytes.extend_from_slice(rest.unparsed());
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn invariants(&self) {

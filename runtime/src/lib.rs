@@ -16,10 +16,11 @@ mod epoch;
 mod error;
 mod http1;
 mod inbox;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod listening;
 mod log_limit;
 pub mod options;
 mod outbox;
@@ -33,6 +34,7 @@ pub mod service_info;
 mod session;
 mod signals;
 mod start;
+mod transport;
 mod trigger;
 mod writer;
 
@@ -45,13 +47,14 @@ pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
-pub use service_info::ServiceInfo;
+pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
     BatchOptions, Chain, ContentType, Context, CorrelationId, Headers, IntoRefusal, IntoReply,
     Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, SpanId,
     Table, TraceContext, TraceId, test,
 };
+pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};
 pub use writer::StreamWriter;
 

@@ -6,17 +6,20 @@
 //! and the one given later wins. [`option_table`] writes the table of `docs/options.md`.
 
 mod kinds;
+mod trusted;
 mod values;
 
 use std::time::Duration;
 
 use crate::io::pin;
 use kinds::{
-    Bytes, Choice, Codings, Cores, Header, Kind, Number, OptionalText, Path, Span, Switch, Text,
+    Bytes, Choice, Codings, Cores, Header, Kind, Networks, Number, OptionalNumber, OptionalText,
+    Path, Span, Switch, Text,
 };
 
 pub use crate::content::ContentCoding;
-pub use values::{Pinning, PollMode, PortMode};
+pub use trusted::{Network, TrustedProxies};
+pub use values::{Pinning, PollMode, PortMode, TlsVersion};
 
 options! {
     /// Where to listen: a name, an IPv4 or IPv6 address (`0.0.0.0` and `::` are all of their
@@ -51,6 +54,35 @@ options! {
     /// of connections.
     port_mode: PortMode = PortMode::Shared,
         key "portMode", kind Choice, on Reader;
+    /// The certificate that the service shows to its clients, and those of the authorities between
+    /// it and the root, as a PEM file; it turns TLS on, at `tlsPort` or else at `port`.
+    tls_cert_file: Option<String> = None,
+        key "tlsCertFile", kind OptionalText, on Reader, shown "none";
+    /// The private key of `tlsCertFile`, as a PEM file (PKCS #8, PKCS #1 or SEC 1, not encrypted).
+    tls_key_file: Option<String> = None,
+        key "tlsKeyFile", kind OptionalText, on Reader, shown "none";
+    /// The authorities of clients, as a PEM file; with it every client must show a certificate that
+    /// one of them signed.
+    tls_client_ca_file: Option<String> = None,
+        key "tlsClientCaFile", kind OptionalText, on Reader, shown "none";
+    /// The oldest version of TLS that is spoken.
+    tls_min_version: TlsVersion = TlsVersion::Tls12,
+        key "tlsMinVersion", kind Choice, on Reader;
+    /// The port that speaks TLS, beside `port` which then speaks plain HTTP; 0 lets the system pick
+    /// one. Without it, and with `tlsCertFile`, `port` itself speaks TLS.
+    tls_port: Option<u16> = None,
+        key "tlsPort", kind OptionalNumber { min: 0, max: 65_535 }, on Reader, shown "none";
+    /// Where `tlsPort` listens, in the words of `host`; `unix:/path` needs no `tlsPort`.
+    tls_host: Option<String> = None,
+        key "tlsHost", kind OptionalText, on Reader, shown "`host`";
+    /// Whether connections from `trustedProxies` begin with a header of the PROXY protocol, version
+    /// 1 or 2, which names the client; those from elsewhere must not.
+    proxy_protocol: bool = false,
+        key "proxyProtocol", kind Switch, on Reader;
+    /// The balancers whose word on a client's address is taken: addresses, networks such as
+    /// `10.0.0.0/8`, and `unix` for Unix domain sockets.
+    trusted_proxies: TrustedProxies = TrustedProxies::default(),
+        key "trustedProxies", kind Networks, on Reader, shown "none";
     /// How many ports are tried, counting up from the wanted one, before the start fails.
     max_port_attempts: u32 = 10,
         key "maxPortAttempts", kind Number { min: 1, max: 65_536 }, on Reader;

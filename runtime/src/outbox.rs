@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::http1::{Echo, Persistence};
-use crate::io::socket::Socket;
+use crate::transport::{Scratch, Transport};
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
 const COMPACT_BYTES: usize = 64 << 10;
@@ -206,11 +206,15 @@ impl Outbox {
 
     /// Gives the kernel what it takes.
     #[inline]
-    pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+    pub(crate) fn flush(
+        &mut self,
+        transport: &mut Transport,
+        scratch: &mut Scratch,
+    ) -> io::Result<()> {
         if self.sent == self.bytes.len() {
             return Ok(());
         }
-        self.sent += socket.write(&self.bytes[self.sent..])?;
+        self.sent += transport.write(&self.bytes[self.sent..], scratch)?;
         if self.sent == self.bytes.len() {
             self.bytes.clear();
             self.sent = 0;

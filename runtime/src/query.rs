@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::epoch::Message;
 use crate::error::{Error, Result};
 use crate::progress::QueryProgress;
 use crate::service_info::ServiceInfo;
+use crate::transport::tls::{CertificateError, Certificates};
 
 /// A query that was started. Clones are handles of the same query; dropping them does not stop it.
 ///
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    /// Kept alive by the partitions alone; none without TLS.
+    certificates: Option<Weak<Certificates>>,
     progress_kept: usize,
     state: Mutex<State>,
     ended: Condvar,
@@ -142,6 +145,22 @@ impl StreamingQuery {
         self.shared.lock().progress.iter().cloned().collect()
     }
 
+    /// Reads the files of `tlsCertFile`, `tlsKeyFile` and `tlsClientCaFile` again, and serves new
+    /// connections with what they say now; open ones go on as they are. The query also looks after
+    /// the files by itself, within two seconds of a change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] when the files cannot be used; new connections then get what they got
+    /// before. Also when the query does not speak TLS, or has ended.
+    pub fn reload_tls(&self) -> Result<()> {
+        let certificates = self.shared.certificates.as_ref().and_then(Weak::upgrade);
+        certificates
+            .ok_or(CertificateError::NotInUse)?
+            .reload()
+            .map_err(Error::from)
+    }
+
     /// Drains and ends the query: accepts no more connections, answers what comes on open ones with
     /// `Connection: close` until they are gone or `shutdownTimeout` is over, commits a last epoch.
     /// Returns when that is done. Stopping a query that has ended does nothing.
@@ -236,6 +255,7 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    pub(crate) certificates: Option<Weak<Certificates>>,
 }
 
 impl Shared {
@@ -250,6 +270,7 @@ impl Shared {
             name,
             service,
             service_info,
+            certificates,
         } = identity;
         Shared {
             id,
@@ -257,6 +278,7 @@ impl Shared {
             name,
             service,
             service_info,
+            certificates,
             progress_kept,
             state: Mutex::new(State {
                 phase: Phase::Active,

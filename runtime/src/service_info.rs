@@ -11,9 +11,10 @@ use crate::options::PortMode;
 /// One listener of a service. A list of them is what Spark Serving's `serviceInfoJson` gives:
 ///
 /// ```json
-/// [{"name":"my_api","host":"localhost","port":8888,"path":"my_api","localIp":"127.0.0.1"}]
+/// [{"name":"my_api","scheme":"http","host":"localhost","port":8888,"path":"my_api","localIp":"127.0.0.1"}]
 /// ```
 ///
+/// Beside Spark's fields it says the scheme, for a service may speak plain HTTP and TLS at once.
 /// Nothing is asked of the network to fill it in; there is no `publicIp`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,7 +22,9 @@ use crate::options::PortMode;
 pub struct ServiceInfo {
     /// The name of the service.
     pub name: String,
-    /// The host as the options gave it; `unix:` and the path of its socket for a Unix domain socket.
+    /// What is spoken there.
+    pub scheme: Scheme,
+    /// The host as the options gave it (`host`, or `tlsHost`); `unix:` and the path of its socket for a Unix domain socket.
     pub host: String,
     /// The port that is bound; none for a Unix domain socket.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,11 +39,32 @@ pub struct ServiceInfo {
     pub local_ip: Option<IpAddr>,
 }
 
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
+}
+
 impl ServiceInfo {
-    /// One entry per listener, in the order of partitions and addresses.
-    pub(crate) fn of(
+    /// One entry per listener, in the order of partitions and addresses. `host_of` gives the host
+    /// that the options name for a scheme.
+    pub(crate) fn of<'h>(
         name: &str,
-        host: &str,
+        host_of: impl Fn(Scheme) -> &'h str,
         path: &str,
         mode: PortMode,
         partitions: &[PartitionListeners],
@@ -52,12 +76,14 @@ impl ServiceInfo {
         let mut infos = Vec::new();
         for (partition, listeners) in distinct.iter().enumerate() {
             for listener in listeners {
+                let scheme = listener.scheme();
                 let (host, port) = match listener.local() {
-                    LocalAddress::Tcp(local) => (host.to_owned(), Some(local.port())),
+                    LocalAddress::Tcp(local) => (host_of(scheme).to_owned(), Some(local.port())),
                     LocalAddress::Unix(socket) => (format!("unix:{}", socket.display()), None),
                 };
                 infos.push(Self {
                     name: name.to_owned(),
+                    scheme,
                     host,
                     port,
                     path: path.to_owned(),
@@ -73,21 +99,21 @@ impl ServiceInfo {
 /// As an argument of `curl`: a URL, or the options and URL for a Unix domain socket.
 impl fmt::Display for ServiceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.trim_matches('/');
+        let (scheme, path) = (self.scheme, self.path.trim_matches('/'));
         match (self.port, self.host.strip_prefix("unix:")) {
             (Some(port), _) if matches!(self.host.as_str(), "*" | "0.0.0.0" | "::") => {
                 match self.local_ip {
-                    Some(IpAddr::V6(ip)) => write!(f, "http://[{ip}]:{port}/{path}"),
-                    Some(IpAddr::V4(ip)) => write!(f, "http://{ip}:{port}/{path}"),
-                    None => write!(f, "http://localhost:{port}/{path}"),
+                    Some(IpAddr::V6(ip)) => write!(f, "{scheme}://[{ip}]:{port}/{path}"),
+                    Some(IpAddr::V4(ip)) => write!(f, "{scheme}://{ip}:{port}/{path}"),
+                    None => write!(f, "{scheme}://localhost:{port}/{path}"),
                 }
             }
             (Some(port), _) if self.host.contains(':') && !self.host.starts_with('[') => {
-                write!(f, "http://[{}]:{port}/{path}", self.host)
+                write!(f, "{scheme}://[{}]:{port}/{path}", self.host)
             }
-            (Some(port), _) => write!(f, "http://{}:{port}/{path}", self.host),
-            (None, Some(socket)) => write!(f, "--unix-socket {socket} http://localhost/{path}"),
-            (None, None) => write!(f, "http://{}/{path}", self.host),
+            (Some(port), _) => write!(f, "{scheme}://{}:{port}/{path}", self.host),
+            (None, Some(socket)) => write!(f, "--unix-socket {socket} {scheme}://localhost/{path}"),
+            (None, None) => write!(f, "{scheme}://{}/{path}", self.host),
         }
     }
 }
@@ -98,8 +124,8 @@ mod tests {
     use crate::io::listen::{Address, bind};
 
     fn infos(host: &str, mode: PortMode) -> Vec<ServiceInfo> {
-        let listeners = bind(&Address::new(host, 0), mode, 2, 10).unwrap();
-        ServiceInfo::of("greeter", host, "my_api", mode, &listeners)
+        let listeners = bind(&Address::new(host, 0), Scheme::Http, mode, 2, 10).unwrap();
+        ServiceInfo::of("greeter", |_| host, "my_api", mode, &listeners)
     }
 
     #[test]
@@ -109,8 +135,20 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&infos).unwrap(),
             format!(
-                r#"[{{"name":"greeter","host":"127.0.0.1","port":{port},"path":"my_api","localIp":"127.0.0.1"}}]"#
+                r#"[{{"name":"greeter","scheme":"http","host":"127.0.0.1","port":{port},"path":"my_api","localIp":"127.0.0.1"}}]"#
             )
+        );
+    }
+
+    #[test]
+    fn a_listener_for_tls_says_so() {
+        let address = Address::new("127.0.0.1", 0);
+        let listeners = bind(&address, Scheme::Https, PortMode::Shared, 1, 10).unwrap();
+        let infos = ServiceInfo::of("a", |_| "127.0.0.1", "my_api", PortMode::Shared, &listeners);
+        let port = infos[0].port.unwrap();
+        assert_eq!(
+            infos[0].to_string(),
+            format!("https://127.0.0.1:{port}/my_api")
         );
     }
 

@@ -18,8 +18,9 @@ use crate::checkpoint::{Checkpoint, Location, Recovered};
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::http1::Limits;
-use crate::io::listen::{self, Address, PartitionListeners};
+use crate::io::listen::PartitionListeners;
 use crate::io::pin;
+use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
@@ -29,6 +30,7 @@ use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::session::Session;
+use crate::transport::Entrance;
 
 /// A query that is complete, and checked but for what only the operating system can tell.
 pub(crate) struct Plan {
@@ -61,19 +63,14 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     }
     let auth = Auth::of(&options, &service)?;
     panics::install_hook();
-    let address = Address::new(&options.host, options.port);
-    let listeners = listen::bind(
-        &address,
-        options.port_mode,
-        options.num_partitions,
-        options.max_port_attempts,
-    )?;
+    let entrance = listening::entrance(&options)?;
+    let listeners = listening::bind(&options)?;
     let cores = pin::place(&options.pinning, options.num_partitions)?;
 
     let run_id = Uuid::now_v7().simple().to_string();
     let service_info = ServiceInfo::of(
         &service,
-        &options.host,
+        |scheme| listening::host(&options, scheme),
         &options.path,
         options.port_mode,
         &listeners,
@@ -86,6 +83,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             name,
             service: service.clone(),
             service_info,
+            certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
         options.recent_progress,
         to_epoch_thread.clone(),
@@ -101,6 +99,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .with_trace_context(options.trace_context);
     let starter = PartitionStarter {
         options: &options,
+        entrance,
         chain: &*chain,
         auth,
         run: Arc::new(run),
@@ -159,6 +158,7 @@ fn open_checkpoint(
 
 struct PartitionStarter<'s> {
     options: &'s Options,
+    entrance: Entrance,
     chain: &'s dyn Chain,
     auth: Option<Arc<Auth>>,
     run: Arc<Run>,
@@ -229,7 +229,8 @@ impl PartitionStarter<'_> {
             Arc::clone(&self.run),
             self.runtime.clone(),
         );
-        let (options, auth) = (self.options.clone(), self.auth.clone());
+        let (options, entrance) = (self.options.clone(), self.entrance.clone());
+        let auth = self.auth.clone();
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -253,6 +254,7 @@ impl PartitionStarter<'_> {
                 Arc::clone(&mailbox),
                 Arc::clone(&published),
                 acceptor,
+                entrance.clone(),
                 worker,
                 spin,
             )

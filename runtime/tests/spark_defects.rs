@@ -303,7 +303,7 @@ fn nothing_outside_is_asked() {
     let json = session.service_info_json("info");
     let port = port(&query);
     let expected = format!(
-        r#"[{{"name":"info","host":"127.0.0.1","port":{port},"path":"info","localIp":"127.0.0.1"}}]"#
+        r#"[{{"name":"info","scheme":"http","host":"127.0.0.1","port":{port},"path":"info","localIp":"127.0.0.1"}}]"#
     );
     assert_eq!(json, expected);
     assert_eq!(session.service_info_json("another"), "[]");

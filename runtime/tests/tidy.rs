@@ -15,13 +15,14 @@ const UNSAFE_ROOMS: [&str; 1] = ["runtime/src/io/"];
 const SYSCALL_ROOMS: [&str; 2] = ["runtime/src/io/", "runtime/src/checkpoint"];
 
 /// What runs in a partition's turn, where no lock may be taken.
-const PARTITION_ROOMS: [&str; 6] = [
+const PARTITION_ROOMS: [&str; 7] = [
     "operators/src/",
     "runtime/src/connection",
     "runtime/src/http1",
     "runtime/src/inbox",
     "runtime/src/outbox",
     "runtime/src/partition",
+    "runtime/src/transport",
 ];
 
 #[test]

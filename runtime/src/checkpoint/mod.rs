@@ -17,9 +17,9 @@ mod error;
 mod layout;
 mod location;
 mod lock;
-mod log;
+pub(crate) mod log;
 mod recovery;
-mod store;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 

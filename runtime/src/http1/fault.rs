@@ -1,110 +1,104 @@
 //! What can be wrong with a request, and with which status it is answered.
 
-/// Why a request is refused. The connection closes after the answer.
-///
-/// Texts out of the request are escaped and cut to [`SHOWN_BYTES`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reject {
-    #[error(
-        "more than {limit} empty lines stand before the request line; send the request line first"
-    )]
-    EmptyLines { limit: usize },
-    #[error(
-        "the request line \"{line}\" is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; \
-         percent-encode spaces and control characters in the target"
-    )]
-    RequestLine { line: Box<str> },
-    #[error("the request target \"{target}\" does not suit the method {method}; {way_out}")]
-    Target {
-        method: Box<str>,
-        target: Box<str>,
-        way_out: &'static str,
-    },
-    #[error("a CR or LF stands alone in the framing of the request; end each line with CRLF")]
-    LineBreak,
-    #[error(
-        "the header line \"{line}\" does not begin with a field name and a colon; use token \
-         characters, no white space before the colon, and no folded lines"
-    )]
-    HeaderName { line: Box<str> },
-    #[error("the value of the header \"{name}\" has a control character; remove or encode it")]
-    HeaderValue { name: Box<str> },
-    #[error("an HTTP/1.1 request has no Host header; send one, which may be empty")]
-    HostMissing,
-    #[error("the request has several Host headers; send one")]
-    HostRepeated,
-    #[error(
-        "the host \"{value}\" is not of the form name[:port]; correct the Host header or the target"
-    )]
-    Host { value: Box<str> },
-    #[error("Content-Length \"{value}\" is not one number of bytes; send digits only")]
-    ContentLength { value: Box<str> },
-    #[error("the request has several Content-Length headers; send one")]
-    ContentLengthRepeated,
-    #[error("the request has both Content-Length and Transfer-Encoding; send one of them")]
-    LengthAndCoding,
-    #[error(
-        "Transfer-Encoding \"{value}\" does not end with one plain \"chunked\"; \
-         send chunked alone, or a Content-Length"
-    )]
-    TransferEncoding { value: Box<str> },
-    #[error("an HTTP/1.0 request has Transfer-Encoding; send a Content-Length or use HTTP/1.1")]
-    CodingInHttp10,
-    #[error("the chunk size in \"{line}\" is not one to {limit} hexadecimal digits")]
-    ChunkSize { line: Box<str>, limit: usize },
-    #[error(
-        "the chunk extension in \"{line}\" is not of the form ;name=value with the value on the \
-         same line; leave extensions out"
-    )]
-    ChunkExtension { line: Box<str> },
-    #[error("the data of a chunk is not followed by CRLF; make the chunk size fit the data")]
-    ChunkEnd,
-    #[error("the body is larger than {limit_bytes} bytes; send less, or raise maxRequestBytes")]
-    BodyTooLarge { limit_bytes: usize },
-    #[error("the chunk extensions are longer than {limit_bytes} bytes; leave them out")]
-    ChunkExtensionsTooLarge { limit_bytes: usize },
-    #[error(
-        "the request line is longer than the {limit_bytes} bytes of a whole head; \
-         move parameters from the target into the body"
-    )]
-    TargetTooLong { limit_bytes: usize },
-    #[error("the expectation \"{value}\" is unknown; only 100-continue can be met")]
-    Expectation { value: Box<str> },
-    #[error(
-        "the head of the request is longer than {limit_bytes} bytes; send fewer or shorter headers"
-    )]
-    HeadTooLarge { limit_bytes: usize },
-    #[error("the request has more than {limit} header or trailer fields; send fewer")]
-    TooManyHeaders { limit: usize },
-    #[error("the trailers of the body are longer than {limit_bytes} bytes; leave them out")]
-    TrailersTooLarge { limit_bytes: usize },
-    #[error("CONNECT asks for a tunnel and this is no proxy; use another method")]
-    Connect,
-    #[error("the transfer coding \"{value}\" is unknown; send chunked alone")]
-    Coding { value: Box<str> },
-    #[error("the protocol version \"{version}\" is not served; use HTTP/1.1 or HTTP/1.0")]
-    Version { version: Box<str> },
+/// Declares the faults: the enum, its messages, and which status answers each, from one table.
+macro_rules! faults {
+    ($($status:literal $name:ident $({ $($field:ident: $type:ty),+ })?: $message:tt;)+) => {
+        /// Why a request is refused. The connection closes after the answer.
+        ///
+        /// Texts out of the request are escaped and cut to [`SHOWN_BYTES`].
+        #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+        pub(crate) enum Reject {
+            $(#[error($message)] $name $({ $($field: $type),+ })?,)+
+        }
+
+        impl Reject {
+            /// The status of the answer (RFC 9110, section 15).
+            pub(crate) fn status(&self) -> u16 {
+                match self {
+                    $(Reject::$name { .. } => $status,)+
+                }
+            }
+
+            /// The name of the fault, for tests and tables.
+            #[cfg(any(test, feature = "internals"))]
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Reject::$name { .. } => stringify!($name),)+
+                }
+            }
+        }
+
+        /// Status, name and message of every fault, in the order of the table.
+        #[cfg(test)]
+        const FAULTS: &[(u16, &str, &str)] = &[$(($status, stringify!($name), $message)),+];
+    };
 }
 
-impl Reject {
-    /// The status of the answer (RFC 9110, section 15). This is the only place that decides it.
-    pub(crate) fn status(&self) -> u16 {
-        use Reject::*;
-        match self {
-            EmptyLines { .. } | RequestLine { .. } | Target { .. } | LineBreak => 400,
-            HeaderName { .. } | HeaderValue { .. } => 400,
-            HostMissing | HostRepeated | Host { .. } => 400,
-            ContentLength { .. } | ContentLengthRepeated | LengthAndCoding => 400,
-            TransferEncoding { .. } | CodingInHttp10 => 400,
-            ChunkSize { .. } | ChunkExtension { .. } | ChunkEnd => 400,
-            BodyTooLarge { .. } | ChunkExtensionsTooLarge { .. } => 413,
-            TargetTooLong { .. } => 414,
-            Expectation { .. } => 417,
-            HeadTooLarge { .. } | TooManyHeaders { .. } | TrailersTooLarge { .. } => 431,
-            Connect | Coding { .. } => 501,
-            Version { .. } => 505,
-        }
-    }
+// The one table from fault to status.
+faults! {
+    400 EmptyLines { limit: usize }:
+        "more than {limit} empty lines stand before the request line; send the request line first";
+    400 RequestLine { line: Box<str> }:
+        "the request line \"{line}\" is not of the form METHOD SP TARGET SP HTTP/1.1 CRLF; \
+         percent-encode spaces and control characters in the target";
+    400 Target { method: Box<str>, target: Box<str>, way_out: &'static str }:
+        "the request target \"{target}\" does not suit the method {method}; {way_out}";
+    400 LineBreak:
+        "a CR or LF stands alone in the framing of the request; end each line with CRLF";
+    400 HeaderName { line: Box<str> }:
+        "the header line \"{line}\" does not begin with a field name and a colon; use token \
+         characters, no white space before the colon, and no folded lines";
+    400 HeaderValue { name: Box<str> }:
+        "the value of the header \"{name}\" has a control character; remove or encode it";
+    400 HostMissing:
+        "an HTTP/1.1 request has no Host header; send one, which may be empty";
+    400 HostRepeated:
+        "the request has several Host headers; send one";
+    400 Host { value: Box<str> }:
+        "the host \"{value}\" is not of the form name[:port]; correct the Host header or the target";
+    400 HostDiffers { host: Box<str>, authority: Box<str> }:
+        "the Host header says \"{host}\" but the target \"{authority}\"; send the same host in both";
+    400 ContentLength { value: Box<str> }:
+        "Content-Length \"{value}\" is not one number of bytes; send digits only";
+    400 ContentLengthRepeated:
+        "the request has several Content-Length headers; send one";
+    400 LengthAndCoding:
+        "the request has both Content-Length and Transfer-Encoding; send one of them";
+    400 TransferEncoding { value: Box<str> }:
+        "Transfer-Encoding \"{value}\" does not end with one plain \"chunked\"; \
+         send chunked alone, or a Content-Length";
+    400 CodingInHttp10:
+        "an HTTP/1.0 request has Transfer-Encoding; send a Content-Length or use HTTP/1.1";
+    400 PlainHttp:
+        "plain HTTP was sent to a port for HTTPS; use https:// and its port";
+    400 ChunkSize { line: Box<str>, limit: usize }:
+        "the chunk size in \"{line}\" is not one to {limit} hexadecimal digits";
+    400 ChunkExtension { line: Box<str> }:
+        "the chunk extension in \"{line}\" is not of the form ;name=value with the value on the \
+         same line; leave extensions out";
+    400 ChunkEnd:
+        "the data of a chunk is not followed by CRLF; make the chunk size fit the data";
+    413 BodyTooLarge { limit_bytes: usize }:
+        "the body is larger than {limit_bytes} bytes; send less, or raise maxRequestBytes";
+    413 ChunkExtensionsTooLarge { limit_bytes: usize }:
+        "the chunk extensions are longer than {limit_bytes} bytes; leave them out";
+    414 TargetTooLong { limit_bytes: usize }:
+        "the request line is longer than the {limit_bytes} bytes of a whole head; \
+         move parameters from the target into the body";
+    417 Expectation { value: Box<str> }:
+        "the expectation \"{value}\" is unknown; only 100-continue can be met";
+    431 HeadTooLarge { limit_bytes: usize }:
+        "the head of the request is longer than {limit_bytes} bytes; send fewer or shorter headers";
+    431 TooManyHeaders { limit: usize }:
+        "the request has more than {limit} header or trailer fields; send fewer";
+    431 TrailersTooLarge { limit_bytes: usize }:
+        "the trailers of the body are longer than {limit_bytes} bytes; leave them out";
+    501 Connect:
+        "CONNECT asks for a tunnel and this is no proxy; use another method";
+    501 Coding { value: Box<str> }:
+        "the transfer coding \"{value}\" is unknown; send chunked alone";
+    505 Version { version: Box<str> }:
+        "the protocol version \"{version}\" is not served; use HTTP/1.1 or HTTP/1.0";
 }
 
 /// How much of a request a message shows.
@@ -124,10 +118,12 @@ pub(super) fn shown(bytes: &[u8]) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use expect_test::expect;
 
-    use super::super::Limits;
-    use super::super::replay::{Event, replay};
+    use super::FAULTS;
+    use crate::internals::{Event, Limits, replay};
 
     /// What clients read, for one request of each kind of answer.
     #[test]
@@ -159,9 +155,11 @@ mod tests {
         let mut table = String::new();
         for request in requests {
             match replay([request.as_bytes()], &limits).as_slice() {
-                [Event::Reject(reject)] => {
-                    table.push_str(&format!("{} {reject}\n", reject.status()));
-                }
+                [
+                    Event::Refused {
+                        status, message, ..
+                    },
+                ] => table.push_str(&format!("{status} {message}\n")),
                 other => panic!("{request:?} gives {other:?}"),
             }
         }
@@ -181,5 +179,35 @@ mod tests {
             501 the transfer coding "br, chunked" is unknown; send chunked alone
             505 the protocol version "HTTP/3.0" is not served; use HTTP/1.1 or HTTP/1.0
         "#]].assert_eq(&table);
+    }
+
+    /// The table of `docs/http.md`, sorted by status.
+    fn fault_table() -> String {
+        let mut faults = FAULTS.to_vec();
+        faults.sort_by_key(|fault| fault.0);
+        let rows = faults.iter().map(|(status, name, message)| {
+            let message = message.replace(['{', '}'], "*");
+            format!("| {status} | `{name}` | {message} |\n")
+        });
+        "| Status | Fault | What the client reads |\n|---|---|---|\n".to_owned()
+            + &rows.collect::<String>()
+    }
+
+    #[test]
+    fn the_documentation_lists_the_faults_as_they_are() {
+        const MARKS: [&str; 2] = ["<!-- faults -->\n", "<!-- end of faults -->"];
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md");
+        let written = std::fs::read_to_string(&file).expect("docs/http.md");
+        let (before, rest) = written.split_once(MARKS[0]).expect("the first mark");
+        let (_, after) = rest.split_once(MARKS[1]).expect("the last mark");
+        let text = [before, MARKS[0], &fault_table(), MARKS[1], after].concat();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&file, &text).expect("docs/http.md can be written");
+            return;
+        }
+        assert!(
+            written == text,
+            "run `UPDATE_DOCS=1 cargo test -p snapback --lib fault`"
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 use super::decode::{HeaderTable, Limits};
 use super::fault::{Reject, shown};
+use super::host::is_host;
 use super::marks::Marks;
-use super::target::{is_host, path_of};
+use super::target::path_of;
 
 /// A whole head.
 pub(super) struct Head<'h, 'b> {
@@ -74,7 +75,7 @@ pub(super) fn parse<'h, 'b>(
     }
     Ok(Parsed::Whole(Head {
         method,
-        target: path_of(method, target)?,
+        target: path_of(method, target, fields.host)?,
         headers,
         minor,
         end,

@@ -21,7 +21,8 @@
 //! | `decode` | the decoder: which part of a request is awaited, and nothing else |
 //! | `head` | request line and header fields: what they mean for framing and persistence |
 //! | `lines` | where lines end, and what is wrong with those that do not parse |
-//! | `target` | the four forms of a request target, and hosts |
+//! | `target` | the four forms of a request target |
+//! | `host` | hosts with ports |
 //! | `marks` | which fields that concern the server, but not the framing, a request has |
 //! | `chunked` | chunk framing, removed in place |
 //! | `fault` | everything that can be wrong with a request, and the one table from fault to status |
@@ -35,6 +36,7 @@ mod decode;
 mod encode;
 mod fault;
 mod head;
+mod host;
 mod lines;
 mod marks;
 mod target;

@@ -3,8 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::Limits;
-use super::replay::{Event, replay};
+use crate::internals::{Event, Limits, Received, replay};
 
 /// A request as a client would mean it.
 #[derive(Clone, Debug)]
@@ -57,16 +56,21 @@ impl Meant {
         out
     }
 
-    fn event(&self) -> Event {
-        Event::Request {
-            line: format!("{} {} HTTP/1.1 keep-alive", self.method, self.target),
+    /// What a connection makes of it, when it ends at this place of all that was sent.
+    fn event(&self, end: usize) -> Event {
+        Event::Request(Received {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            minor: 1,
+            keep_alive: true,
             headers: self
                 .headers()
                 .into_iter()
                 .map(|(name, value)| (name, value.into_bytes()))
                 .collect(),
             body: self.body.clone(),
-        }
+            end,
+        })
     }
 }
 
@@ -111,7 +115,14 @@ proptest! {
         lengths in vec(1usize..300, 1..6),
     ) {
         let bytes: Vec<u8> = requests.iter().flat_map(Meant::bytes).collect();
-        let expected: Vec<_> = requests.iter().map(Meant::event).collect();
+        let mut end = 0;
+        let expected: Vec<_> = requests
+            .iter()
+            .map(|meant| {
+                end += meant.bytes().len();
+                meant.event(end)
+            })
+            .collect();
         prop_assert_eq!(&replay([bytes.as_slice()], &Limits::default()), &expected);
         prop_assert_eq!(&replay(split(&bytes, &lengths), &Limits::default()), &expected);
     }
@@ -132,7 +143,7 @@ proptest! {
         };
         let meant = request(chunks);
         let bytes = meant.bytes();
-        prop_assert_eq!(replay(split(&bytes, &lengths), &Limits::default()), vec![meant.event()]);
+        prop_assert_eq!(replay(split(&bytes, &lengths), &Limits::default()), vec![meant.event(bytes.len())]);
     }
 
     /// A request that is cut short is neither served nor refused.

@@ -1,152 +1,21 @@
-//! Replays what a client sends, in any split, and tells what the codec made of it.
-//!
-//! The cases lie in `tests/wire/*.wire`:
-//!
-//! ```text
-//! # a comment
-//! == name of the case
-//! ! max_body_bytes=10         limits other than the usual ones
-//! > POST / HTTP/1.1\r\n       what is sent; lines are joined, nothing is added
-//! >*3 Host: a\r\n             the same three times
-//! < POST / HTTP/1.1 keep-alive {Host: a; Content-Length: 2} "{}"
-//! < 400 LineBreak             a refusal, with the name of the fault
-//! < continue                  the client waits for a 100
-//! < more                      the last bytes are not a whole request
-//! ```
-//!
-//! Escapes are those of Rust's byte strings: `\r \n \t \\ \" \x00`.
+//! Replays the cases of `tests/wire/` in every split, behind other requests, and before others.
 
-use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
-use super::{Decoded, Decoder, EMPTY_TABLE, HeaderTable, Limits, Reject, Step};
+use crate::internals::{Event, Limits, replay};
 
-/// What a connection would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Request {
-        line: String,
-        headers: Vec<(String, Vec<u8>)>,
-        body: Vec<u8>,
-    },
-    Reject(Reject),
-    Continue,
-    More,
-}
+/// Beside the cases lies what reads them, since tests over sockets read them too.
+#[path = "../../tests/wire/mod.rs"]
+mod wire;
 
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Event::Request {
-                line,
-                headers,
-                body,
-            } => {
-                let headers: Vec<_> = headers
-                    .iter()
-                    .map(|(name, value)| format!("{name}: {}", value.escape_ascii()))
-                    .collect();
-                write!(
-                    f,
-                    "{line} {{{}}} \"{}\"",
-                    headers.join("; "),
-                    body.escape_ascii()
-                )
-            }
-            Event::Reject(reject) => {
-                let debug = format!("{reject:?}");
-                let name = debug.split(' ').next().unwrap_or_default();
-                write!(f, "{} {name}", reject.status())
-            }
-            Event::Continue => f.write_str("continue"),
-            Event::More => f.write_str("more"),
-        }
-    }
-}
+use wire::Case;
 
-impl Event {
-    fn request(request: &Decoded<'_, '_>) -> Self {
-        assert_eq!(request.is_head, request.method == "HEAD");
-        Event::Request {
-            line: format!(
-                "{} {} HTTP/1.{} {}",
-                request.method,
-                request.target,
-                request.http_minor,
-                if request.keep_alive {
-                    "keep-alive"
-                } else {
-                    "close"
-                },
-            ),
-            headers: request
-                .headers
-                .iter()
-                .map(|header| (header.name.to_owned(), header.value.to_vec()))
-                .collect(),
-            body: request.body.to_vec(),
-        }
-    }
-}
+/// How many cases there are at least that send something of their own, so that none is lost unseen.
+const CASES: usize = 690;
 
-/// Feeds `parts` one after the other to a connection.
-pub(crate) fn replay<'p>(parts: impl IntoIterator<Item = &'p [u8]>, limits: &Limits) -> Vec<Event> {
-    let mut connection = Connection::default();
-    for part in parts {
-        if !connection.receive(part, limits) {
-            return connection.events;
-        }
-    }
-    if !connection.inbox.is_empty() {
-        connection.events.push(Event::More);
-    }
-    connection.events
-}
-
-/// A connection reduced to its inbox.
-#[derive(Default)]
-struct Connection {
-    decoder: Decoder,
-    inbox: Vec<u8>,
-    events: Vec<Event>,
-}
-
-impl Connection {
-    /// Takes bytes; `false` when the connection has to close.
-    fn receive(&mut self, bytes: &[u8], limits: &Limits) -> bool {
-        self.inbox.extend_from_slice(bytes);
-        loop {
-            let mut table: HeaderTable<'_> = EMPTY_TABLE;
-            match self.decoder.decode(&self.inbox, &mut table, limits) {
-                Ok(Step::Request(request)) => {
-                    assert!(request.consumed > 0 && request.consumed <= self.inbox.len());
-                    let consumed = request.consumed;
-                    self.events.push(Event::request(&request));
-                    self.inbox.drain(..consumed);
-                }
-                Ok(Step::NeedMore {
-                    send_continue,
-                    needed_bytes,
-                }) => {
-                    assert!(needed_bytes > self.inbox.len());
-                    self.events.extend(send_continue.then_some(Event::Continue));
-                    return true;
-                }
-                Ok(Step::Dechunk) => match self.decoder.dechunk(&mut self.inbox, limits) {
-                    Ok(len) => self.inbox.truncate(len),
-                    Err(reject) => return self.refuse(reject),
-                },
-                Err(reject) => return self.refuse(reject),
-            }
-        }
-    }
-
-    fn refuse(&mut self, reject: Reject) -> bool {
-        self.events.push(Event::Reject(reject));
-        false
-    }
-}
+/// A request that is well, before or behind a case.
+const NEIGHBOUR: &[u8] = b"GET /neighbour HTTP/1.1\r\nHost: a\r\n\r\n";
+const NEIGHBOUR_SERVED: &str = "GET /neighbour HTTP/1.1 keep-alive {Host: a} \"\"";
 
 /// A 100 is sent only to a client that made the server wait, which depends on the split.
 fn without_continue(mut events: Vec<Event>) -> Vec<Event> {
@@ -155,7 +24,7 @@ fn without_continue(mut events: Vec<Event>) -> Vec<Event> {
 }
 
 /// Replays `bytes` whole, split at every byte, and byte by byte; all must tell the same.
-pub(crate) fn replay_all_splits(bytes: &[u8], limits: &Limits) -> Vec<Event> {
+fn replay_all_splits(bytes: &[u8], limits: &Limits) -> Vec<Event> {
     let whole = replay([bytes], limits);
     let expected = without_continue(whole.clone());
     for at in 0..=bytes.len() {
@@ -168,144 +37,123 @@ pub(crate) fn replay_all_splits(bytes: &[u8], limits: &Limits) -> Vec<Event> {
     whole
 }
 
-struct Case {
-    place: String,
-    limits: Limits,
-    bytes: Vec<u8>,
-    expected: Vec<String>,
-}
-
-impl Case {
-    fn read_all(path: &Path) -> Vec<Case> {
-        let text = fs::read_to_string(path).expect("a readable file");
-        let file = path.file_name().expect("a file").to_string_lossy();
-        let mut cases: Vec<Case> = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let place = format!("{file}:{}", number + 1);
-            if let Some(name) = line.strip_prefix("== ") {
-                cases.push(Case {
-                    place: format!("{place}: {name}"),
-                    limits: Limits::default(),
-                    bytes: Vec::new(),
-                    expected: Vec::new(),
-                });
-                continue;
-            }
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let case = cases
-                .last_mut()
-                .unwrap_or_else(|| panic!("{place}: no case yet"));
-            match line.as_bytes() {
-                [b'!', b' ', ..] => case.limit(&line[2..], &place),
-                [b'>', b' ', ..] => case.bytes.extend(unescape(&line[2..], &place)),
-                [b'>', b'*', ..] => {
-                    let (times, bytes) = line[2..].split_once(' ').expect("a count and bytes");
-                    let times = times
-                        .parse()
-                        .unwrap_or_else(|_| panic!("{place}: no count"));
-                    case.bytes.extend(unescape(bytes, &place).repeat(times));
-                }
-                [b'<', b' ', ..] => case.expected.push(line[2..].to_owned()),
-                _ => panic!("{place}: a line begins with one of == ! > >* < #"),
-            }
-        }
-        cases
-    }
-
-    fn limit(&mut self, text: &str, place: &str) {
-        for pair in text.split_whitespace() {
-            let (key, value) = pair.split_once('=').expect("key=value");
-            let value = value.parse().expect("a number");
-            match key {
-                "max_head_bytes" => self.limits.max_head_bytes = value,
-                "max_headers" => self.limits.max_headers = value,
-                "max_body_bytes" => self.limits.max_body_bytes = value,
-                _ => panic!("{place}: {key} is no limit"),
-            }
-        }
+fn limits(case: &Case) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        max_head_bytes: case.max_head_bytes.unwrap_or(usual.max_head_bytes),
+        max_headers: case.max_headers.unwrap_or(usual.max_headers),
+        max_body_bytes: case.max_body_bytes.unwrap_or(usual.max_body_bytes),
     }
 }
 
-fn unescape(text: &str, place: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'\\' {
-            bytes.push(*first);
-            continue;
-        }
-        let [escape, tail @ ..] = rest else {
-            panic!("{place}: ends with a backslash")
-        };
-        rest = tail;
-        bytes.push(match escape {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'\\' | b'"' => *escape,
-            b'x' => {
-                let (digits, tail) = rest.split_at(2);
-                rest = tail;
-                let digits = std::str::from_utf8(digits).expect("hexadecimal digits");
-                u8::from_str_radix(digits, 16).expect("hexadecimal digits")
-            }
-            _ => panic!("{place}: unknown escape \\{}", char::from(*escape)),
-        });
-    }
-    bytes
+fn lines(events: &[Event]) -> Vec<String> {
+    events.iter().map(Event::to_string).collect()
 }
 
-fn wire_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .expect("a folder of wire cases")
-        .map(|entry| entry.expect("a readable entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "wire")
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-#[test]
-fn every_wire_case_in_every_split() {
-    let cases: Vec<_> = wire_files()
-        .iter()
-        .flat_map(|path| Case::read_all(path))
-        .collect();
-    assert!(cases.len() >= 120, "only {} cases", cases.len());
+/// Runs `got` for every case, and fails with all that is not as `expected`.
+fn check(got: impl Fn(&Case) -> Vec<String>, expected: impl Fn(&Case) -> Option<Vec<String>>) {
+    let cases = Case::all();
+    let distinct: BTreeSet<_> = cases.iter().map(|case| case.bytes.as_slice()).collect();
+    assert!(distinct.len() >= CASES, "only {} cases", distinct.len());
     let mut failures = Vec::new();
     for case in &cases {
-        let Ok(events) = std::panic::catch_unwind(|| replay_all_splits(&case.bytes, &case.limits))
-        else {
-            failures.push(format!(
-                "{}\n  differs between splits or panics\n",
-                case.place
-            ));
+        let Some(expected) = expected(case) else {
             continue;
         };
-        let got: Vec<_> = events.iter().map(Event::to_string).collect();
-        if got != case.expected {
-            let lines = |list: &[String]| list.join("\n    ");
-            let (expected, got) = (lines(&case.expected), lines(&got));
+        let Ok(got) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| got(case))) else {
+            failures.push(format!("{}\n  panics\n", case.place));
+            continue;
+        };
+        if got != expected {
+            let (expected, got) = (expected.join("\n    "), got.join("\n    "));
             let place = &case.place;
             failures.push(format!(
                 "{place}\n  expected\n    {expected}\n  got\n    {got}\n"
             ));
         }
     }
+    let count = failures.len();
     assert!(
         failures.is_empty(),
-        "{} failures\n{}",
-        failures.len(),
+        "{count} failures\n{}",
         failures.join("\n")
     );
 }
+
+#[test]
+fn every_wire_case_in_every_split() {
+    check(
+        |case| lines(&replay_all_splits(&case.bytes, &limits(case))),
+        |case| Some(case.expected.clone()),
+    );
+}
+
+/// What was served before changes nothing.
+#[test]
+fn every_wire_case_behind_a_request() {
+    let fits = |case: &Case| case.max_head_bytes.is_none_or(|max| max >= NEIGHBOUR.len());
+    check(
+        |case| {
+            let bytes = [NEIGHBOUR, &case.bytes].concat();
+            lines(&replay_all_splits(&bytes, &limits(case)))
+        },
+        |case| {
+            let neighbour = [NEIGHBOUR_SERVED.to_owned()];
+            fits(case).then(|| [&neighbour, case.expected.as_slice()].concat())
+        },
+    );
+}
+
+/// Behind a refusal nothing is served, whatever it looks like; behind a whole request the next one.
+#[test]
+fn every_wire_case_before_a_request() {
+    let fits = |case: &Case| case.max_head_bytes.is_none_or(|max| max >= NEIGHBOUR.len());
+    let ends_whole = |case: &Case| !matches!(case.expected.last(), Some(last) if last == "more");
+    check(
+        |case| {
+            let bytes = [&case.bytes, NEIGHBOUR].concat();
+            lines(&replay([bytes.as_slice()], &limits(case)))
+        },
+        |case| {
+            let mut expected = case.expected.clone();
+            if !is_refused(case) {
+                expected.push(NEIGHBOUR_SERVED.to_owned());
+            }
+            (fits(case) && ends_whole(case)).then_some(expected)
+        },
+    );
+}
+
+fn is_refused(case: &Case) -> bool {
+    let last = case.expected.last().expect("a case expects something");
+    last.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Bodies, and what stands behind a refusal, hold requests to `/smuggled`; none is ever served.
+#[test]
+fn no_byte_of_a_body_is_a_request() {
+    let cases = Case::all();
+    let traps = cases
+        .iter()
+        .filter(|case| case.bytes.windows(9).any(|bytes| bytes == b"/smuggled"));
+    let mut count = 0;
+    for case in traps {
+        count += 1;
+        let limits = limits(case);
+        let splits = [case.bytes.len(), 1, 2, 3, 5, 7, 11, 64];
+        for events in splits.map(|bytes| replay(case.bytes.chunks(bytes), &limits)) {
+            let is_smuggled = |event: &Event| matches!(event, Event::Request(request) if request.target.contains("/smuggled"));
+            assert!(!events.iter().any(is_smuggled), "{}", case.place);
+        }
+    }
+    assert!(
+        count >= TRAPS,
+        "only {count} cases hold a request in a body"
+    );
+}
+
+/// How many cases try to smuggle at least.
+const TRAPS: usize = 150;
 
 /// Byte by byte each request that expects a 100 makes the server wait exactly once.
 #[test]

@@ -1,29 +1,42 @@
-//! Request targets and hosts (RFC 9112, section 3.2).
+//! Request targets (RFC 9112, section 3.2).
+
+use memchr::memchr;
 
 use super::fault::{Reject, shown};
+use super::host::{is_host, is_same_host};
 
 /// The path and query of a target, which is what a pipeline sees.
 ///
 /// - origin-form `/a?b` is its own path;
 /// - absolute-form `http://host/a?b` loses scheme and authority, an empty path is `/` (`*` for
-///   OPTIONS, RFC 9112, section 3.2.4);
+///   OPTIONS, RFC 9112, section 3.2.4). A Host header must name the same host, or what one reader
+///   routes by the target another would route by the header;
 /// - `*` is for OPTIONS only;
 /// - CONNECT and its authority-form are not implemented (501; RFC 9110, section 9.3.6): were it
-///   answered in another way, what follows could be a tunnel's bytes.
+///   answered in another way, what follows could be a tunnel's bytes;
+/// - a fragment belongs to none of them, and readers disagree about whether the path ends there.
 #[inline]
-pub(super) fn path_of<'b>(method: &str, target: &'b str) -> Result<&'b str, Reject> {
+pub(super) fn path_of<'b>(
+    method: &str,
+    target: &'b str,
+    host: Option<&[u8]>,
+) -> Result<&'b str, Reject> {
     if method == "CONNECT" {
         return Err(Reject::Connect);
     }
-    if target.starts_with('/') {
+    if target.starts_with('/') && memchr(b'#', target.as_bytes()).is_none() {
         Ok(target)
     } else {
-        path_of_unusual(method, target)
+        path_of_unusual(method, target, host)
     }
 }
 
 #[cold]
-fn path_of_unusual<'b>(method: &str, target: &'b str) -> Result<&'b str, Reject> {
+fn path_of_unusual<'b>(
+    method: &str,
+    target: &'b str,
+    host: Option<&[u8]>,
+) -> Result<&'b str, Reject> {
     let refuse = |way_out| {
         let (method, target) = (shown(method.as_bytes()), shown(target.as_bytes()));
         Err(Reject::Target {
@@ -32,6 +45,9 @@ fn path_of_unusual<'b>(method: &str, target: &'b str) -> Result<&'b str, Reject>
             way_out,
         })
     };
+    if target.contains('#') {
+        return refuse("leave out the fragment, which begins with #");
+    }
     if target == "*" {
         return if method == "OPTIONS" {
             Ok(target)
@@ -39,14 +55,21 @@ fn path_of_unusual<'b>(method: &str, target: &'b str) -> Result<&'b str, Reject>
             refuse("only OPTIONS may ask for *, send a path")
         };
     }
-    let Some(rest) = strip_scheme(target) else {
+    let Some((default_port, rest)) = strip_scheme(target) else {
         return refuse("send a path that begins with / or a whole http URL");
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.is_empty() || !is_host(authority.as_bytes()) {
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let authority = authority.as_bytes();
+    if authority.is_empty() || !is_host(authority) {
         return Err(Reject::Host {
-            value: shown(authority.as_bytes()),
+            value: shown(authority),
         });
+    }
+    if let Some(host) = host
+        && !is_same_host(host, authority, default_port)
+    {
+        let (host, authority) = (shown(host), shown(authority));
+        return Err(Reject::HostDiffers { host, authority });
     }
     match path.as_bytes().first() {
         Some(b'/') => Ok(path),
@@ -56,34 +79,14 @@ fn path_of_unusual<'b>(method: &str, target: &'b str) -> Result<&'b str, Reject>
     }
 }
 
-fn strip_scheme(target: &str) -> Option<&str> {
+/// The port that the scheme implies, with its colon, and what follows the scheme.
+fn strip_scheme(target: &str) -> Option<(&'static [u8], &str)> {
     let (scheme, rest) = target.split_once("://")?;
-    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(rest)
-}
-
-/// Whether these are characters of `uri-host [ ":" port ]` (RFC 9110, section 7.2). Empty is fine:
-/// a client without an authority sends that. User information is not (section 4.2.4).
-#[inline]
-pub(super) fn is_host(value: &[u8]) -> bool {
-    // Without early exit: hosts are short, and nearly all are good.
-    value
-        .iter()
-        .fold(true, |good, byte| good & HOST_BYTES[usize::from(*byte)])
-}
-
-/// RFC 3986, sections 3.2.2 and 3.2.3: unreserved, sub-delims, percent, and `:[]`.
-static HOST_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128u8 {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
-            || matches!(
-                byte,
-                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
-            )
-            || matches!(byte, b';' | b'=');
-        byte += 1;
+    if scheme.eq_ignore_ascii_case("http") {
+        Some((b":80", rest))
+    } else if scheme.eq_ignore_ascii_case("https") {
+        Some((b":443", rest))
+    } else {
+        None
     }
-    table
-};
+}

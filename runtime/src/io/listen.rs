@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::unix_socket::{self, SocketFile};
 use crate::options::PortMode;
+use crate::service_info::Scheme;
 
 /// Connections that the kernel holds until they are accepted; it lowers this to
 /// `net.core.somaxconn`. When it is full, clients see their SYN go unanswered and try again.
@@ -32,27 +33,33 @@ pub(crate) type PartitionListeners = Vec<Arc<Listener>>;
 ///   port 0 each gets a port that the system picks. Unix sockets get `.0`, `.1`, … appended.
 pub(crate) fn bind(
     address: &Address,
+    scheme: Scheme,
     mode: PortMode,
     partitions: usize,
     max_port_attempts: u32,
 ) -> Result<Vec<PartitionListeners>, BindError> {
+    let count_up = |host: &str, ips: &[SocketAddr], port, partition| {
+        bind_counting_up(scheme, host, ips, port, partition, max_port_attempts)
+    };
     let shared = |listeners: PartitionListeners| vec![listeners; partitions];
     match (address, mode) {
         (Address::Tcp { host, port }, PortMode::Shared) => {
-            bind_counting_up(host, &resolve(host)?, *port, 0, max_port_attempts).map(shared)
+            count_up(host, &resolve(host)?, *port, 0).map(shared)
         }
         (Address::Tcp { host, port }, PortMode::PerPartition) => {
             let ips = resolve(host)?;
             (0..partitions)
-                .map(|partition| bind_counting_up(host, &ips, *port, partition, max_port_attempts))
+                .map(|partition| count_up(host, &ips, *port, partition))
                 .collect()
         }
-        (Address::Unix(path), PortMode::Shared) => Ok(shared(vec![listen_unix(path.clone())?])),
+        (Address::Unix(path), PortMode::Shared) => {
+            Ok(shared(vec![listen_unix(scheme, path.clone())?]))
+        }
         (Address::Unix(path), PortMode::PerPartition) => (0..partitions)
             .map(|partition| {
                 let mut path = path.clone().into_os_string();
                 path.push(format!(".{partition}"));
-                Ok(vec![listen_unix(path.into())?])
+                Ok(vec![listen_unix(scheme, path.into())?])
             })
             .collect(),
     }
@@ -85,6 +92,7 @@ impl Address {
 pub(crate) struct Listener {
     fd: OwnedFd,
     local: LocalAddress,
+    scheme: Scheme,
     /// Removed on drop, before the socket closes.
     _file: Option<SocketFile>,
 }
@@ -102,6 +110,11 @@ impl Listener {
     /// What this listener is bound to.
     pub(crate) fn local(&self) -> &LocalAddress {
         &self.local
+    }
+
+    /// What is spoken here.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// An IP address by which others reach this listener; `None` for a Unix domain socket.
@@ -274,6 +287,7 @@ fn resolve(host: &str) -> Result<Vec<SocketAddr>, BindError> {
 
 /// Binds all of `addresses` at the first port that is free at each of them.
 fn bind_counting_up(
+    scheme: Scheme,
     host: &str,
     addresses: &[SocketAddr],
     port: u16,
@@ -300,7 +314,7 @@ fn bind_counting_up(
                 Err(_) => break,
             },
         };
-        if let Some(listeners) = bind_port(host, addresses, last)? {
+        if let Some(listeners) = bind_port(scheme, host, addresses, last)? {
             return Ok(listeners);
         }
     }
@@ -317,6 +331,7 @@ fn bind_counting_up(
 /// An address that this machine does not have is passed over if its whole family is missing and
 /// another family binds: so `localhost` works where IPv6 is off.
 fn bind_port(
+    scheme: Scheme,
     host: &str,
     addresses: &[SocketAddr],
     mut port: u16,
@@ -333,6 +348,7 @@ fn bind_port(
                 listeners.push(Arc::new(Listener {
                     fd,
                     local,
+                    scheme,
                     _file: None,
                 }));
             }
@@ -385,7 +401,7 @@ fn listen_tcp(address: SocketAddr) -> rustix::io::Result<(OwnedFd, SocketAddr)> 
     Ok((fd, local))
 }
 
-fn listen_unix(path: PathBuf) -> Result<Arc<Listener>, BindError> {
+fn listen_unix(scheme: Scheme, path: PathBuf) -> Result<Arc<Listener>, BindError> {
     let fd = stream_socket(AddressFamily::UNIX).map_err(|errno| BindError::System {
         address: path.display().to_string(),
         source: errno.into(),
@@ -394,6 +410,7 @@ fn listen_unix(path: PathBuf) -> Result<Arc<Listener>, BindError> {
     Ok(Arc::new(Listener {
         fd,
         local: LocalAddress::Unix(path),
+        scheme,
         _file: Some(file),
     }))
 }

@@ -4,6 +4,7 @@
 pub(crate) mod clock;
 mod context;
 pub(crate) mod event_fd;
+pub(crate) mod file;
 pub(crate) mod listen;
 pub(crate) mod pin;
 pub(crate) mod poller;

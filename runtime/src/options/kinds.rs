@@ -1,9 +1,11 @@
 //! The kinds of option values: how each is read, written and described.
 
+mod http;
+
 use std::time::Duration;
 
-use super::{ContentCoding, Pinning, PollMode, PortMode};
-use crate::content::names_of;
+use super::{Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies};
+pub(super) use http::{Codings, Header};
 
 /// A kind of value. `parse(show(value))` gives the value back if it is allowed, else `None`.
 pub(super) trait Kind<T> {
@@ -54,98 +56,6 @@ impl Kind<Option<String>> for OptionalText {
     }
 }
 
-/// The name of a header field that belongs to no one else, or `none`.
-pub(super) struct Header;
-
-/// Fields that mean something to the server already.
-const TAKEN_HEADERS: [&str; 14] = [
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "date",
-    "expect",
-    "host",
-    "keep-alive",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "traceparent",
-    "traceresponse",
-];
-
-impl Kind<Option<String>> for Header {
-    fn parse(&self, text: &str) -> Option<Option<String>> {
-        let name = text.trim().to_ascii_lowercase();
-        if name == "none" {
-            return Some(None);
-        }
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_token = (1..=64).contains(&name.len()) && name.bytes().all(fits);
-        (is_token && !TAKEN_HEADERS.contains(&name.as_str())).then_some(Some(name))
-    }
-    fn show(&self, value: &Option<String>) -> String {
-        value.clone().unwrap_or_else(|| "none".to_owned())
-    }
-    fn allowed(&self) -> String {
-        "the name of a header field with no other meaning to the server, or `none`".to_owned()
-    }
-    fn name(&self) -> String {
-        "header name or `none`".to_owned()
-    }
-}
-
-/// Content codings, or `identity` for none.
-pub(super) struct Codings;
-
-impl Kind<Vec<ContentCoding>> for Codings {
-    fn parse(&self, text: &str) -> Option<Vec<ContentCoding>> {
-        if text.trim().eq_ignore_ascii_case("identity") {
-            return Some(Vec::new());
-        }
-        let mut codings = Vec::new();
-        for name in text.split(',') {
-            let coding = ContentCoding::from_name(name.trim().as_bytes())?;
-            if !codings.contains(&coding) {
-                codings.push(coding);
-            }
-        }
-        Some(codings)
-    }
-    fn show(&self, value: &Vec<ContentCoding>) -> String {
-        names_of(value)
-    }
-    fn allowed(&self) -> String {
-        format!("`identity`, or a list of {}", names_of(&ContentCoding::ALL))
-    }
-    fn name(&self) -> String {
-        "content codings, or `identity`".to_owned()
-    }
-}
-
-/// On or off.
-pub(super) struct Switch;
-
-impl Kind<bool> for Switch {
-    fn parse(&self, text: &str) -> Option<bool> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "on" | "true" => Some(true),
-            "off" | "false" => Some(false),
-            _ => None,
-        }
-    }
-    fn show(&self, value: &bool) -> String {
-        if *value { "on" } else { "off" }.to_owned()
-    }
-    fn allowed(&self) -> String {
-        "`on` or `off`".to_owned()
-    }
-    fn name(&self) -> String {
-        "`on`, `off`".to_owned()
-    }
-}
-
 /// A path of a URL (RFC 3986 section 3.3), with or without its first slash.
 pub(super) struct Path;
 
@@ -189,6 +99,88 @@ impl<T: TryFrom<u64> + ToString> Kind<T> for Number {
     }
     fn name(&self) -> String {
         format!("{} to {}", self.min, self.max)
+    }
+}
+
+/// A whole number between two bounds; the empty text means that the option is not given.
+pub(super) struct OptionalNumber {
+    pub(super) min: u64,
+    pub(super) max: u64,
+}
+
+impl OptionalNumber {
+    fn number(&self) -> Number {
+        let OptionalNumber { min, max } = *self;
+        Number { min, max }
+    }
+}
+
+impl<T: TryFrom<u64> + ToString> Kind<Option<T>> for OptionalNumber {
+    fn parse(&self, text: &str) -> Option<Option<T>> {
+        if text.trim().is_empty() {
+            return Some(None);
+        }
+        self.number().parse(text).map(Some)
+    }
+    fn show(&self, value: &Option<T>) -> String {
+        value.as_ref().map_or_else(String::new, T::to_string)
+    }
+    fn allowed(&self) -> String {
+        Kind::<T>::allowed(&self.number())
+    }
+    fn name(&self) -> String {
+        Kind::<T>::name(&self.number())
+    }
+}
+
+/// Something that is on or off.
+pub(super) struct Switch;
+
+impl Kind<bool> for Switch {
+    fn parse(&self, text: &str) -> Option<bool> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "on" | "true" => Some(true),
+            "off" | "false" => Some(false),
+            _ => None,
+        }
+    }
+    fn show(&self, value: &bool) -> String {
+        if *value { "on" } else { "off" }.to_owned()
+    }
+    fn allowed(&self) -> String {
+        "`on` or `off`".to_owned()
+    }
+    fn name(&self) -> String {
+        "`on`, `off`".to_owned()
+    }
+}
+
+/// Networks, separated by commas; the empty text is none.
+pub(super) struct Networks;
+
+impl Kind<TrustedProxies> for Networks {
+    fn parse(&self, text: &str) -> Option<TrustedProxies> {
+        let mut proxies = TrustedProxies::default();
+        let parts = text.split(',').map(str::trim);
+        for part in parts.filter(|_| !text.trim().is_empty()) {
+            if part.eq_ignore_ascii_case("unix") {
+                proxies.unix = true;
+            } else {
+                proxies.networks.push(Network::parse(part)?);
+            }
+        }
+        Some(proxies)
+    }
+    fn show(&self, value: &TrustedProxies) -> String {
+        value.to_string()
+    }
+    fn allowed(&self) -> String {
+        "a list of addresses, networks without host bits and `unix`, such as \
+         `10.1.2.3, 192.168.0.0/16, fd00::/8, unix`"
+            .to_owned()
+    }
+    fn name(&self) -> String {
+        "networks such as `10.0.0.0/8, ::1`, `unix`".to_owned()
     }
 }
 
@@ -358,6 +350,10 @@ impl Named for PortMode {
         ("shared", Self::Shared),
         ("perPartition", Self::PerPartition),
     ];
+}
+
+impl Named for TlsVersion {
+    const NAMES: &'static [(&'static str, Self)] = &[("1.2", Self::Tls12), ("1.3", Self::Tls13)];
 }
 
 impl<T: Named> Kind<T> for Choice {

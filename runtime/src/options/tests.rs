@@ -57,6 +57,16 @@ fn values_parse_in_the_forms_that_spark_users_write() {
     check("pinning", "off", expect!["off"]);
     check("pinning", "0,2, 4-7", expect!["0,2,4,5,6,7"]);
     check("path", "/v1/my_api", expect!["/v1/my_api"]);
+    check("tlsMinVersion", "1.3", expect!["1.3"]);
+    check("tlsPort", "8443", expect!["8443"]);
+    check("tlsPort", "", expect![""]);
+    check("proxyProtocol", "ON", expect!["on"]);
+    check("proxyProtocol", "false", expect!["off"]);
+    check(
+        "trustedProxies",
+        "10.0.0.0/8, 192.0.2.1/32 ,unix,fd00::/8",
+        expect!["10.0.0.0/8,192.0.2.1,fd00::/8,unix"],
+    );
     check(
         "checkpointLocation",
         "file:///tmp/c",
@@ -115,6 +125,23 @@ fn a_bad_value_is_told_what_is_allowed() {
         ],
     );
     check(
+        "tlsPort",
+        "65536",
+        expect!["option `tlsPort` cannot be `65536`: it must be a whole number from 0 to 65535"],
+    );
+    check(
+        "proxyProtocol",
+        "v2",
+        expect!["option `proxyProtocol` cannot be `v2`: it must be `on` or `off`"],
+    );
+    check(
+        "trustedProxies",
+        "10.0.0.1/8",
+        expect![
+            "option `trustedProxies` cannot be `10.0.0.1/8`: it must be a list of addresses, networks without host bits and `unix`, such as `10.1.2.3, 192.168.0.0/16, fd00::/8, unix`"
+        ],
+    );
+    check(
         "path",
         "a b?c",
         expect![
@@ -138,7 +165,7 @@ fn an_unknown_key_is_told_the_nearest_one() {
         "numPartition",
         "2",
         expect![
-            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, maxPortAttempts, maxRequestBytes, maxHeadBytes, maxPipelined, maxReplyBufferBytes, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress"
+            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, acceptEncodings, authKeysFile, authKeysEnv, apiKeyHeader, requestIdHeader, traceContext, maxPipelined, maxReplyBufferBytes, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress"
         ],
     );
     let nearest = |key: &str| match Options::default().set(key, "1") {

@@ -24,6 +24,16 @@ pub enum PortMode {
     PerPartition,
 }
 
+/// The oldest version of TLS that a service speaks (option `tlsMinVersion`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246) and 1.3.
+    Tls12,
+    /// TLS 1.3 (RFC 8446) alone.
+    Tls13,
+}
+
 /// Which cores the partitions are pinned to (option `pinning`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,12 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use snapback_operators::Peer;
-
 use super::Mailbox;
 use crate::io::listen::{BACKLOG, Listener};
 use crate::io::poller::{Interest, Poller};
 use crate::io::socket::Socket;
+use crate::transport::Arrival;
 
 /// Connections that one listener may bring in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -57,7 +56,7 @@ impl Acceptor {
         &mut self,
         poller: &Poller,
         listeners: u32,
-        mut keep: impl FnMut(Socket, Peer),
+        mut keep: impl FnMut(Arrival),
     ) -> io::Result<()> {
         if self
             .paused_until
@@ -73,8 +72,8 @@ impl Acceptor {
                 continue;
             }
             for _ in 0..ACCEPTS_PER_TURN {
-                match Socket::accept(&**listener) {
-                    Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
+                match accept(listener) {
+                    Ok(Some(arrival)) => self.place(arrival, &mut keep),
                     Ok(None) => break,
                     Err(error) => {
                         self.pause(poller, &error);
@@ -86,19 +85,19 @@ impl Acceptor {
         Ok(())
     }
 
-    fn place(&self, socket: Socket, peer: Peer, keep: &mut impl FnMut(Socket, Peer)) {
+    fn place(&self, arrival: Arrival, keep: &mut impl FnMut(Arrival)) {
         let Some(mailboxes) = &self.shared else {
             self.own.count_connection();
-            return keep(socket, peer);
+            return keep(arrival);
         };
         let chosen = Mailbox::fewest_connections(mailboxes);
         if std::ptr::eq(chosen, &*self.own) {
-            return keep(socket, peer);
+            return keep(arrival);
         }
-        if let Err((socket, peer)) = chosen.hand_over(socket, peer) {
+        if let Err(arrival) = chosen.hand_over(arrival) {
             chosen.connection_ended();
             self.own.count_connection();
-            keep(socket, peer);
+            keep(arrival);
         }
     }
 
@@ -118,13 +117,13 @@ impl Acceptor {
     /// They are not watched any more before that. Of all that watch a listener the kernel wakes
     /// one: a connection that woke this partition is taken here, and later ones wake the others,
     /// which may be of another process.
-    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Socket, Peer)) {
+    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Arrival)) {
         self.unwatch(poller);
         self.paused_until = None;
         for listener in std::mem::take(&mut self.listeners) {
             for _ in 0..BACKLOG {
-                match Socket::accept(&*listener) {
-                    Ok(Some((socket, peer))) => self.place(socket, peer, &mut keep),
+                match accept(&listener) {
+                    Ok(Some(arrival)) => self.place(arrival, &mut keep),
                     Ok(None) => break,
                     Err(reason) => {
                         tracing::error!(%reason, "connections that wait cannot be accepted any more");
@@ -151,4 +150,14 @@ impl Acceptor {
         self.paused_until
             .map(|until| until.saturating_duration_since(Instant::now()))
     }
+}
+
+/// Takes the next connection that waits at a listener, if any.
+fn accept(listener: &Listener) -> io::Result<Option<Arrival>> {
+    let accepted = Socket::accept(listener)?;
+    Ok(accepted.map(|(socket, peer)| Arrival {
+        socket,
+        peer,
+        scheme: listener.scheme(),
+    }))
 }

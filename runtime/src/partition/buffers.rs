@@ -2,6 +2,7 @@
 
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::transport::Scratch;
 
 /// How many buffers of each kind wait to be used.
 const KEPT: usize = 32;
@@ -12,10 +13,12 @@ const KEPT_BYTES: usize = 1 << 20;
 /// buffer, and a busy partition works in the same few, which stay in the core's cache.
 // Boxes move between here and the connections, which hold a pointer each.
 #[expect(clippy::vec_box)]
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Buffers {
     inboxes: Vec<Box<Inbox>>,
     outboxes: Vec<Box<Outbox>>,
+    /// For what stands between a socket and HTTP.
+    pub(crate) scratch: Scratch,
 }
 
 impl Buffers {
@@ -35,7 +38,7 @@ impl Buffers {
             return rest;
         }
         let mut inbox = self.inbox();
-        inbox.append(&rest);
+        inbox.append(rest.unparsed());
         inbox
     }
 

@@ -16,9 +16,9 @@ impl Partition {
         self.worker.drain();
         let mut own = Vec::new();
         self.acceptor
-            .close(&self.poller, |socket, peer| own.push((socket, peer)));
-        for (socket, peer) in own {
-            self.admit(socket, peer);
+            .close(&self.poller, |arrival| own.push(arrival));
+        for arrival in own {
+            self.admit(arrival);
         }
         for (_, (_, connection)) in &mut self.connections {
             connection.end_with_deferred();
@@ -44,9 +44,11 @@ impl Partition {
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
-        while let Some((socket, peer)) = self.mailbox.take_accepted() {
-            self.admit(socket, peer);
+        while let Some(arrival) = self.mailbox.take_accepted() {
+            self.admit(arrival);
         }
+        // There is no later turn that handshakes could be left to.
+        self.buffers.scratch.may_shake_hands = true;
         let mut crossed = 0;
         for token in tokens(&self.connections) {
             self.serve_for_the_last_time(token);

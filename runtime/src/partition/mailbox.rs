@@ -7,11 +7,10 @@ use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
-use snapback_operators::Peer;
 
 use super::bell::Bell;
 use crate::io::event_fd::EventFd;
-use crate::io::socket::Socket;
+use crate::transport::Arrival;
 
 /// Accepted sockets that wait for their partition. When it is full, the partition that accepted
 /// keeps the socket.
@@ -35,7 +34,7 @@ pub(crate) enum Phase {
 /// The one way into a partition. Sending takes no lock.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    accepted: ArrayQueue<(Socket, Peer)>,
+    accepted: ArrayQueue<Arrival>,
     phase: AtomicU8,
     /// How many epochs were cut, in a cache line that nobody writes in between.
     epoch: CachePadded<AtomicU64>,
@@ -61,8 +60,8 @@ impl Mailbox {
     }
 
     /// Hands a socket over; gives it back when the queue is full.
-    pub(crate) fn hand_over(&self, socket: Socket, peer: Peer) -> Result<(), (Socket, Peer)> {
-        self.accepted.push((socket, peer))?;
+    pub(crate) fn hand_over(&self, arrival: Arrival) -> Result<(), Arrival> {
+        self.accepted.push(arrival)?;
         self.ring();
         Ok(())
     }
@@ -92,7 +91,7 @@ impl Mailbox {
     }
 
     /// For the partition: the next socket that was handed over.
-    pub(crate) fn take_accepted(&self) -> Option<(Socket, Peer)> {
+    pub(crate) fn take_accepted(&self) -> Option<Arrival> {
         self.accepted.pop()
     }
 

@@ -9,6 +9,8 @@ mod bell;
 mod buffers;
 mod deferrals;
 mod drain;
+mod failure;
+mod handshakes;
 pub(crate) mod latency;
 mod mailbox;
 mod prepare;
@@ -18,7 +20,7 @@ pub(crate) mod shed;
 mod spin;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -26,13 +28,13 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use slab::Slab;
-use snapback_operators::{Peer, Place};
+use snapback_operators::Place;
 
 use crate::connection::{Connection, Served};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::io::poller::{Interest, Poller, Wait};
-use crate::io::socket::Socket;
 use crate::outbox::Outbox;
+use crate::transport::{Arrival, Entrance};
 pub(crate) use accept::Acceptor;
 pub(crate) use buffers::Buffers;
 pub(crate) use deferrals::Deferrals;
@@ -55,6 +57,7 @@ pub(crate) struct Partition {
     mailbox: Arc<Mailbox>,
     published: Arc<CachePadded<Published>>,
     acceptor: Acceptor,
+    entrance: Entrance,
     connections: Connections,
     /// Tells apart the connections that a slab key had one after the other.
     generation: u32,
@@ -62,6 +65,8 @@ pub(crate) struct Partition {
     ready: Vec<u64>,
     /// The next turn's `ready`, while this one is gone through.
     again: Vec<u64>,
+    /// Connections that wait for a step of their TLS handshake, first come first.
+    handshakes: VecDeque<u64>,
     /// Connections to which a deferred reply came, and since when it was awaited; empty between
     /// turns.
     replied: Vec<(u64, u64)>,
@@ -84,6 +89,7 @@ impl Partition {
         mailbox: Arc<Mailbox>,
         published: Arc<CachePadded<Published>>,
         mut acceptor: Acceptor,
+        entrance: Entrance,
         worker: Worker,
         spin: Spin,
     ) -> io::Result<Self> {
@@ -97,10 +103,12 @@ impl Partition {
             mailbox,
             published,
             acceptor,
+            entrance,
             connections: Slab::new(),
             generation: 0,
             ready: Vec::new(),
             again: Vec::new(),
+            handshakes: VecDeque::new(),
             replied: Vec::new(),
             unanswered: BTreeSet::from([(u64::MAX, usize::MAX)]),
             changed: Vec::new(),
@@ -131,7 +139,7 @@ impl Partition {
     /// One pass of the loop.
     fn turn(&mut self) -> io::Result<()> {
         let due = self.wait()?;
-        if self.ready.is_empty() && !due {
+        if self.ready.is_empty() && self.handshakes.is_empty() && !due {
             return Ok(());
         }
         let start_ns = now_ns();
@@ -141,18 +149,10 @@ impl Partition {
         let mut served_ns = start_ns;
         let mut ready = mem::take(&mut self.ready);
         for token in ready.drain(..) {
-            if let Some(connection) = find(&mut self.connections, token) {
-                connection.is_ready = false;
-            }
-            let before = self.worker.answered();
-            self.serve(token);
-            let requests = self.worker.answered() - before;
-            if requests > 0 {
-                served_ns = now_ns();
-                self.published
-                    .latencies
-                    .record(served_ns - start_ns, requests);
-            }
+            self.serve_in_turn(token, start_ns, &mut served_ns);
+        }
+        if !self.handshakes.is_empty() {
+            self.shake_hands(start_ns, &mut served_ns);
         }
         if due || self.worker.deferrals().any() {
             served_ns = self.settle();
@@ -163,11 +163,28 @@ impl Partition {
         Ok(())
     }
 
+    /// Serves a connection, and counts what it asked from the beginning of the turn on.
+    #[inline]
+    fn serve_in_turn(&mut self, token: u64, start_ns: u64, served_ns: &mut u64) {
+        if let Some(connection) = find(&mut self.connections, token) {
+            connection.is_ready = false;
+        }
+        let before = self.worker.answered();
+        self.serve(token);
+        let requests = self.worker.answered() - before;
+        if requests > 0 {
+            *served_ns = now_ns();
+            self.published
+                .latencies
+                .record(*served_ns - start_ns, requests);
+        }
+    }
+
     /// Takes events, and messages when there are some. Sleeps only when nothing is left to do.
     /// Tells whether a turn is due though no connection is ready.
     #[inline]
     fn wait(&mut self) -> io::Result<bool> {
-        let wait = if !self.ready.is_empty() || self.spin.look_again(now_ns) {
+        let wait = if self.has_work() || self.spin.look_again(now_ns) {
             Wait::Poll
         } else if self.mailbox.may_sleep() {
             self.sleep()
@@ -208,6 +225,12 @@ impl Partition {
         Ok(completed || due_ns.is_some_and(|due_ns| due_ns <= now_ns()))
     }
 
+    /// Whether connections wait for their share of the next turn.
+    #[inline]
+    fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.handshakes.is_empty()
+    }
+
     /// How long to sleep when no event comes.
     fn sleep(&mut self) -> Wait {
         let due = self.worker.deferrals().due_ns();
@@ -232,6 +255,10 @@ impl Partition {
                     self.again.push(token);
                 }
                 self.after_serve(token);
+            }
+            Served::Handshake => {
+                connection.is_ready = true;
+                self.handshakes.push_back(token);
             }
             Served::Closed => self.close(token),
         }
@@ -351,8 +378,8 @@ impl Partition {
     }
 
     fn take_messages(&mut self) -> io::Result<()> {
-        while let Some((socket, peer)) = self.mailbox.take_accepted() {
-            self.admit(socket, peer);
+        while let Some(arrival) = self.mailbox.take_accepted() {
+            self.admit(arrival);
         }
         let phase = self.mailbox.phase();
         if phase > self.phase && mem::replace(&mut self.phase, phase) == Phase::Serving {
@@ -364,29 +391,28 @@ impl Partition {
     fn accept(&mut self, listeners: u32) -> io::Result<()> {
         let mut own = Vec::new();
         self.acceptor
-            .accept(&self.poller, listeners, |socket, peer| {
-                own.push((socket, peer))
-            })?;
-        for (socket, peer) in own {
-            self.admit(socket, peer);
+            .accept(&self.poller, listeners, |arrival| own.push(arrival))?;
+        for arrival in own {
+            self.admit(arrival);
         }
         Ok(())
     }
 
     /// Takes a connection in; it is served in this turn already, for its first request is often
     /// there. It was counted when it was accepted.
-    fn admit(&mut self, socket: Socket, peer: Peer) {
+    fn admit(&mut self, arrival: Arrival) {
         let entry = self.connections.vacant_entry();
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let token = token(self.generation, entry.key());
-        match self.poller.add(&socket, token, Interest::Read) {
+        match self.poller.add(&arrival.socket, token, Interest::Read) {
             Ok(()) => {
-                let mut connection = Box::new(Connection::new(socket, peer));
+                let mut connection = Box::new(Connection::new(self.entrance.admit(arrival)));
                 connection.is_ready = true;
                 entry.insert((self.generation, connection));
                 self.ready.push(token);
             }
             Err(error) => {
+                let peer = arrival.peer;
                 tracing::error!(%peer, %error, "cannot watch a new connection: closed");
                 self.mailbox.connection_ended();
             }

@@ -10,6 +10,7 @@ use snapback_operators::{
 };
 
 use super::deferrals::{Deferrals, Desk};
+use super::failure::{complete, log_failure};
 use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
 use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::unix_seconds;
@@ -345,8 +346,14 @@ impl Replier {
         deferred
     }
 
+    /// Answers what is not for the pipeline. `OPTIONS *` asks about the server as a whole, which has
+    /// nothing to add to what its services say of themselves (RFC 9110, section 9.3.7).
     #[cold]
     fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+        if request.target() == "*" {
+            Reply::new(out, &mut self.head).status(204).empty();
+            return;
+        }
         let detail = format!(
             "no service at {:?}; there is one at {}",
             request.path(),
@@ -379,45 +386,6 @@ impl Replier {
             out.splice(room, head.iter().copied());
         }
     }
-}
-
-/// Answers a request whose row left the pipeline without a reply, or with one that must not be
-/// sent.
-#[inline]
-fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16, log: &mut LogLimit) {
-    let reply = cx.reply();
-    if reply.is_open() {
-        reply.status(unanswered_status).empty();
-    }
-    if reply.fault().is_some() {
-        refuse_reply(cx, log);
-    }
-}
-
-/// The log says where an operator failed, and nothing of what the panic said, which may hold a part
-/// of the request.
-#[cold]
-fn log_failure(attempts: u32, cx: &Context<'_, '_>, log: &mut LogLimit) {
-    let place = panics::take_place();
-    if let Some(suppressed) = log.pass(unix_seconds()) {
-        let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
-        let request_id = cx.request().id();
-        let correlation_id = cx.request().correlation_id();
-        tracing::error!(%request_id, %correlation_id, attempts, place, suppressed, "an operator failed: answered 500");
-    }
-}
-
-/// The pipeline's reply must not be sent.
-#[cold]
-fn refuse_reply(cx: &mut Context<'_, '_>, log: &mut LogLimit) {
-    let (id, correlation_id) = (cx.request().id(), cx.request().correlation_id());
-    if let Some(fault) = cx.reply().fault()
-        && let Some(suppressed) = log.pass(unix_seconds())
-    {
-        tracing::error!(request_id = %id, %correlation_id, %fault, suppressed, "the pipeline's reply cannot be sent: answered 500");
-    }
-    cx.reply().reset();
-    cx.problem(500, "there is no reply that could be sent to request");
 }
 
 /// The outboxes of a partition's connections.

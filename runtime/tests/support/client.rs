@@ -22,7 +22,11 @@ pub(crate) struct Client {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Secured>),
 }
+
+/// TLS over TCP.
+type Secured = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 /// One reply, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,19 @@ impl Client {
         })))
     }
 
+    /// A client of a connection that speaks TLS.
+    pub(crate) fn secured(stream: Secured) -> Client {
+        Client::new(Stream::Tls(Box::new(stream)))
+    }
+
+    /// The TLS of the connection.
+    pub(crate) fn tls(&mut self) -> &mut Secured {
+        match &mut self.stream {
+            Stream::Tls(stream) => stream,
+            _ => panic!("a plain connection"),
+        }
+    }
+
     fn new(stream: Stream) -> Client {
         let mut client = Client {
             stream,
@@ -79,13 +96,19 @@ impl Client {
 
     /// How long every read and write may wait.
     pub(crate) fn set_patience(&mut self, patience: Duration) {
-        let set = match &self.stream {
-            Stream::Tcp(stream) => stream
+        let tcp = match &self.stream {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Tls(stream) => Some(&stream.sock),
+            Stream::Unix(_) => None,
+        };
+        let set = match (&self.stream, tcp) {
+            (_, Some(stream)) => stream
                 .set_read_timeout(Some(patience))
                 .and_then(|()| stream.set_write_timeout(Some(patience))),
-            Stream::Unix(stream) => stream
+            (Stream::Unix(stream), _) => stream
                 .set_read_timeout(Some(patience))
                 .and_then(|()| stream.set_write_timeout(Some(patience))),
+            _ => Ok(()),
         };
         set.expect("a timeout that is not zero");
     }
@@ -97,12 +120,19 @@ impl Client {
 
     /// Sends all these bytes, or as many as the other end takes.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref())?;
+        self.stream.flush()
     }
 
     /// Says that no more requests come, and keeps reading.
     pub(crate) fn finish_sending(&mut self) {
-        let finished = match &self.stream {
+        let finished = match &mut self.stream {
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream
+                    .flush()
+                    .and_then(|()| stream.sock.shutdown(Shutdown::Write))
+            }
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
@@ -235,6 +265,7 @@ impl AsFd for Client {
         match &self.stream {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(stream) => stream.sock.as_fd(),
         }
     }
 }
@@ -244,6 +275,7 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(room),
             Stream::Unix(stream) => stream.read(room),
+            Stream::Tls(stream) => stream.read(room),
         }
     }
 }
@@ -253,11 +285,15 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Tls(stream) => stream.flush(),
+            _ => Ok(()),
+        }
     }
 }
 

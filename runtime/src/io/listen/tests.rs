@@ -25,7 +25,7 @@ fn tcp(listener: &Listener) -> SocketAddr {
 }
 
 fn bind_tcp(host: &str, port: u16, mode: PortMode) -> Result<Vec<PartitionListeners>, BindError> {
-    bind(&Address::new(host, port), mode, 2, 10)
+    bind(&Address::new(host, port), Scheme::Http, mode, 2, 10)
 }
 
 /// A byte from a client reaches the accepted socket: the listener listens.
@@ -122,7 +122,14 @@ fn a_port_per_partition_counts_up_past_taken_ones() {
 #[test]
 fn exhausted_attempts_name_the_range_and_the_way_out() {
     let (taken, port) = taken_port();
-    let error = bind(&Address::new("127.0.0.1", port), PortMode::Shared, 1, 1).unwrap_err();
+    let error = bind(
+        &Address::new("127.0.0.1", port),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -133,7 +140,14 @@ fn exhausted_attempts_name_the_range_and_the_way_out() {
     );
     drop(taken);
     let last = TcpListener::bind(("127.0.0.1", 65_535));
-    let error = bind(&Address::new("127.0.0.1", 65_535), PortMode::Shared, 1, 10).unwrap_err();
+    let error = bind(
+        &Address::new("127.0.0.1", 65_535),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        10,
+    )
+    .unwrap_err();
     drop(last);
     assert!(
         matches!(
@@ -152,7 +166,7 @@ fn exhausted_attempts_name_the_range_and_the_way_out() {
 
 #[test]
 fn ports_end_at_the_last_one() {
-    let error = bind_counting_up("h", &[V4], 65_535, 1, 1).unwrap_err();
+    let error = bind_counting_up(Scheme::Http, "h", &[V4], 65_535, 1, 1).unwrap_err();
     assert!(
         error
             .to_string()
@@ -163,7 +177,9 @@ fn ports_end_at_the_last_one() {
 
 #[test]
 fn several_addresses_are_bound_at_one_port() {
-    let listeners = bind_port("h", &[V4, V4_OTHER], 0).unwrap().unwrap();
+    let listeners = bind_port(Scheme::Http, "h", &[V4, V4_OTHER], 0)
+        .unwrap()
+        .unwrap();
     assert_eq!(listeners.len(), 2);
     assert_eq!(tcp(&listeners[0]).port(), tcp(&listeners[1]).port());
     listeners
@@ -174,19 +190,25 @@ fn several_addresses_are_bound_at_one_port() {
 #[test]
 fn a_port_taken_at_any_address_is_taken_at_all() {
     let (_taken, port) = taken_port();
-    assert!(bind_port("h", &[V4_OTHER, V4], port).unwrap().is_none());
-    let listeners = bind_counting_up("h", &[V4_OTHER, V4], port, 0, 10).unwrap();
+    assert!(
+        bind_port(Scheme::Http, "h", &[V4_OTHER, V4], port)
+            .unwrap()
+            .is_none()
+    );
+    let listeners = bind_counting_up(Scheme::Http, "h", &[V4_OTHER, V4], port, 0, 10).unwrap();
     assert_ne!(tcp(&listeners[0]).port(), port);
     assert_eq!(tcp(&listeners[0]).port(), tcp(&listeners[1]).port());
 }
 
 #[test]
 fn a_missing_family_is_passed_over_but_a_foreign_address_is_not() {
-    let listeners = bind_port("h", &[FOREIGN_V6, V4], 0).unwrap().unwrap();
+    let listeners = bind_port(Scheme::Http, "h", &[FOREIGN_V6, V4], 0)
+        .unwrap()
+        .unwrap();
     assert_eq!(listeners.len(), 1);
     assert_serves(&listeners[0]);
     for addresses in [&[FOREIGN][..], &[V4, FOREIGN], &[FOREIGN, FOREIGN_V6]] {
-        let error = bind_port("h", addresses, 0).unwrap_err();
+        let error = bind_port(Scheme::Http, "h", addresses, 0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "192.0.2.1 (host `h`) is no address of this machine; give one that is, or `*` for all"
@@ -235,7 +257,9 @@ fn both_families_listen_at_one_port() {
         return;
     }
     for addresses in [resolve("*").unwrap(), vec![V6, V4]] {
-        let listeners = bind_port("h", &addresses, 0).unwrap().unwrap();
+        let listeners = bind_port(Scheme::Http, "h", &addresses, 0)
+            .unwrap()
+            .unwrap();
         assert_eq!(listeners.len(), 2);
         let port = tcp(&listeners[0]).port();
         assert_eq!(port, tcp(&listeners[1]).port());
@@ -264,7 +288,13 @@ fn a_privileged_port_says_what_helps() {
             .effective
             .remove(CapabilitySet::NET_BIND_SERVICE);
         rustix::thread::set_capabilities(None, capabilities).unwrap();
-        bind(&Address::new("127.0.0.1", 1), PortMode::Shared, 1, 1)
+        bind(
+            &Address::new("127.0.0.1", 1),
+            Scheme::Http,
+            PortMode::Shared,
+            1,
+            1,
+        )
     })
     .join()
     .unwrap();
@@ -288,7 +318,7 @@ fn a_unix_socket_lives_as_long_as_its_listener() {
     let path = directory.path().join("s");
     let address = Address::new(&format!("unix:{}", path.display()), 0);
     assert_eq!(address, Address::Unix(path.clone()));
-    let partitions = bind(&address, PortMode::Shared, 2, 1).unwrap();
+    let partitions = bind(&address, Scheme::Http, PortMode::Shared, 2, 1).unwrap();
     assert!(Arc::ptr_eq(&partitions[0][0], &partitions[1][0]));
     assert_eq!(partitions[0][0].local(), &LocalAddress::Unix(path.clone()));
     UnixStream::connect(&path).unwrap();
@@ -301,8 +331,22 @@ fn a_unix_socket_lives_as_long_as_its_listener() {
 fn a_live_unix_socket_is_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let _live = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap();
-    let error = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap_err();
+    let _live = bind(
+        &Address::Unix(path.clone()),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap();
+    let error = bind(
+        &Address::Unix(path.clone()),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -313,7 +357,14 @@ fn a_live_unix_socket_is_in_use() {
     UnixStream::connect(&path).unwrap();
     let datagram = directory.path().join("d");
     let _datagram = UnixDatagram::bind(&datagram).unwrap();
-    let error = bind(&Address::Unix(datagram), PortMode::Shared, 1, 1).unwrap_err();
+    let error = bind(
+        &Address::Unix(datagram),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap_err();
     assert!(matches!(error, BindError::SocketInUse { .. }), "{error}");
 }
 
@@ -324,7 +375,14 @@ fn a_stale_unix_socket_is_taken_over() {
     // The standard library leaves the file behind, as a killed process does.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let _listener = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap();
+    let _listener = bind(
+        &Address::Unix(path.clone()),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap();
     UnixStream::connect(&path).unwrap();
 }
 
@@ -336,7 +394,14 @@ fn what_is_no_socket_is_left_alone() {
     let link = directory.path().join("link");
     symlink(&file, &link).unwrap();
     for path in [&file, &link] {
-        let error = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap_err();
+        let error = bind(
+            &Address::Unix(path.clone()),
+            Scheme::Http,
+            PortMode::Shared,
+            1,
+            1,
+        )
+        .unwrap_err();
         assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
     }
@@ -346,7 +411,14 @@ fn what_is_no_socket_is_left_alone() {
 fn a_file_that_another_process_put_in_our_place_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let ours = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap();
+    let ours = bind(
+        &Address::Unix(path.clone()),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap();
     std::fs::remove_file(&path).unwrap();
     let _theirs = UnixListener::bind(&path).unwrap();
     drop(ours);
@@ -358,26 +430,40 @@ fn a_unix_socket_per_partition_and_none_left_after_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let address = Address::Unix(path);
-    let partitions = bind(&address, PortMode::PerPartition, 2, 1).unwrap();
+    let partitions = bind(&address, Scheme::Http, PortMode::PerPartition, 2, 1).unwrap();
     for (listeners, name) in partitions.iter().zip(["s.0", "s.1"]) {
         UnixStream::connect(directory.path().join(name)).unwrap();
         rustix::net::accept(&listeners[0]).unwrap();
     }
     drop(partitions);
     std::fs::write(directory.path().join("s.1"), "").unwrap();
-    assert!(bind(&address, PortMode::PerPartition, 2, 1).is_err());
+    assert!(bind(&address, Scheme::Http, PortMode::PerPartition, 2, 1).is_err());
     assert!(!directory.path().join("s.0").exists());
 }
 
 #[test]
 fn a_path_that_cannot_name_a_socket_is_refused() {
     for path in [String::new(), "x".repeat(108), "a\0b".to_owned()] {
-        let error = bind(&Address::Unix(path.into()), PortMode::Shared, 1, 1).unwrap_err();
+        let error = bind(
+            &Address::Unix(path.into()),
+            Scheme::Http,
+            PortMode::Shared,
+            1,
+            1,
+        )
+        .unwrap_err();
         assert!(matches!(error, BindError::SocketPath { .. }), "{error}");
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("no/s");
-    let error = bind(&Address::Unix(path.clone()), PortMode::Shared, 1, 1).unwrap_err();
+    let error = bind(
+        &Address::Unix(path.clone()),
+        Scheme::Http,
+        PortMode::Shared,
+        1,
+        1,
+    )
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(

@@ -1,0 +1,4 @@
+//! The target `options` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| snapback_fuzz::options::run(bytes));

@@ -1,0 +1,138 @@
+//! The parts of the hot path by themselves, for the project's own benches and fuzz targets.
+//!
+//! Behind the feature `internals`; no promise is made about anything in here.
+
+pub mod image;
+mod replay;
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
+use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
+use crate::partition::Published;
+use snapback_operators::ReplyHead;
+
+pub use replay::{Event, Limits, Received, replay};
+
+/// Decodes the request at the beginning of `bytes`: how long it is, if it is whole and well-formed.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<usize> {
+    let mut table: HeaderTable<'_> = EMPTY_TABLE;
+    match Decoder::default().decode(bytes, &mut table, &http1::Limits::default()) {
+        Ok(Step::Request(request)) => Some(request.consumed),
+        _ => None,
+    }
+}
+
+/// Feeds `bytes` to a decoder in pieces, as a connection would; counts the requests in them.
+#[must_use]
+pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {
+    let (mut decoder, limits) = (Decoder::default(), http1::Limits::default());
+    let (mut inbox, mut requests) = (Vec::new(), 0);
+    for piece in bytes.chunks(piece_bytes.max(1)) {
+        inbox.extend_from_slice(piece);
+        loop {
+            let mut table: HeaderTable<'_> = EMPTY_TABLE;
+            let consumed = match decoder.decode(&inbox, &mut table, &limits) {
+                Ok(Step::Request(request)) => request.consumed,
+                Ok(Step::NeedMore { .. }) => break,
+                Ok(Step::Dechunk) => match decoder.dechunk(&mut inbox, &limits) {
+                    Ok(len) => {
+                        inbox.truncate(len);
+                        continue;
+                    }
+                    Err(_) => return requests,
+                },
+                Err(_) => return requests,
+            };
+            inbox.drain(..consumed);
+            requests += 1;
+        }
+    }
+    requests
+}
+
+/// Writes the heads of replies.
+#[derive(Debug)]
+pub struct Heads(HeadEncoder);
+
+impl Default for Heads {
+    fn default() -> Self {
+        Heads(HeadEncoder::new(0))
+    }
+}
+
+impl Heads {
+    /// The head of a reply that goes on.
+    pub fn encode(&mut self, head: &ReplyHead, body_bytes: usize) -> &[u8] {
+        self.0.encode(head, body_bytes, Persistence::KeepAlive)
+    }
+}
+
+/// What a partition publishes at the end of a turn.
+pub struct Publisher(Published);
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Publisher(Published::new(0))
+    }
+}
+
+impl Publisher {
+    /// The end of a turn.
+    #[inline]
+    pub fn publish(&self, next: u64, settled: u64) {
+        self.0.publish(next, settled);
+    }
+
+    /// Counts the latency of a request.
+    #[inline]
+    pub fn record(&self, latency_ns: u64) {
+        self.0.latencies.record(latency_ns, 1);
+    }
+
+    /// What the epoch thread reads.
+    #[must_use]
+    pub fn offsets(&self) -> (u64, u64) {
+        let offsets = self.0.offsets();
+        (offsets.next, offsets.settled)
+    }
+}
+
+/// A checkpoint that commits one epoch after the other.
+#[derive(Debug)]
+pub struct Committer {
+    checkpoint: Checkpoint,
+    epoch: u64,
+}
+
+impl Committer {
+    /// Opens the checkpoint at `location`.
+    ///
+    /// # Errors
+    ///
+    /// As at the start of a query.
+    pub fn open(location: &str) -> Result<Self, CheckpointError> {
+        let (checkpoint, recovered) = Checkpoint::open(&Location::parse(location)?, "bench", 100)?;
+        let epoch = recovered.last_epoch.map_or(0, |epoch| epoch + 1);
+        Ok(Committer { checkpoint, epoch })
+    }
+
+    /// Commits an epoch of two partitions.
+    ///
+    /// # Errors
+    ///
+    /// As the file system does.
+    pub fn commit(&mut self) -> Result<bool, CheckpointError> {
+        let mark = self.epoch + 1;
+        let marks = Marks {
+            next: mark,
+            settled: mark,
+        };
+        let committed =
+            self.checkpoint
+                .commit("run", self.epoch, &BTreeMap::from([(0, marks), (1, marks)]))?;
+        self.epoch += 1;
+        Ok(committed)
+    }
+}
