@@ -157,6 +157,10 @@ impl Host for Refuses {
         None
     }
 
+    fn overloaded(&mut self) -> u64 {
+        1
+    }
+
     fn spawn(&mut self, _place: Place, _work: Work) {}
 
     fn waker(&mut self) -> std::task::Waker {

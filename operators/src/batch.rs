@@ -95,6 +95,25 @@ impl<F: Clone, In, Out> Batch<F, In, Out> {
     }
 }
 
+impl<F, In, Out> Batch<F, In, Out> {
+    /// Drops the rows for whose replies nobody waits any more.
+    #[cold]
+    fn drop_abandoned(&mut self, turn: &mut dyn Turn) {
+        if self.tickets.iter().all(|ticket| turn.is_awaited(ticket)) {
+            return;
+        }
+        // Both are taken, and a row leaves with its ticket, whatever the drop of a row does.
+        let tickets = std::mem::take(&mut self.tickets);
+        let rows = std::mem::take(&mut self.rows);
+        for (ticket, row) in tickets.into_iter().zip(rows) {
+            if turn.is_awaited(&ticket) {
+                self.tickets.push(ticket);
+                self.rows.push(row);
+            }
+        }
+    }
+}
+
 impl<F: Clone, In, Out> Batch<F, In, Out>
 where
     F: FnMut(&[In], &mut Vec<Out>),
@@ -152,7 +171,10 @@ where
         if self.rows.is_empty() || !self.is_due(turn) {
             return;
         }
-        self.due_ns = None;
+        // Only rows that waited for others can have lost their clients.
+        if self.due_ns.take().is_some() {
+            self.drop_abandoned(turn);
+        }
         // Both are taken, so that a panic of the user's `Clone` or `Drop` loses pairs: a row that
         // stayed without its ticket would answer somebody else's request.
         let mut tickets = std::mem::take(&mut self.tickets);

@@ -97,7 +97,8 @@ impl<'c, 'r> Context<'c, 'r> {
     /// Answers 503: there is no room for this request now.
     #[cold]
     pub fn overloaded(&mut self) {
-        self.reply.header("retry-after", "1");
+        let seconds = self.host.overloaded();
+        self.reply.header("retry-after", &seconds.to_string());
         self.reply.problem(
             503,
             "too many requests are being worked on: try again later",

@@ -60,6 +60,10 @@ pub trait Host {
     /// deferred already, which is the 503 of this one.
     fn reserve(&mut self, request: &Request<'_>) -> Option<Ticket>;
 
+    /// Notes that there is no room for the request at hand; gives the seconds after which another
+    /// try is worth it.
+    fn overloaded(&mut self) -> u64;
+
     /// Runs a future elsewhere. It is dropped unfinished when nobody waits for the reply any more.
     fn spawn(&mut self, place: Place, work: Work);
 
@@ -72,6 +76,10 @@ pub trait Turn {
     /// Hands the context of a deferred request to `work`, in which its row goes on, unless nobody
     /// waits for it any more. A panic in `work` is the request's 500.
     fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>));
+
+    /// Whether anybody still waits for the reply of a deferred request: not when the connection is
+    /// gone or the request's time is over. Work on its row is then in vain.
+    fn is_awaited(&mut self, ticket: &Ticket) -> bool;
 
     /// The time, in nanoseconds of a clock of the driver's.
     fn now_ns(&mut self) -> u64;

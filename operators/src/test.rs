@@ -138,6 +138,10 @@ impl Host for TestHost {
         ))
     }
 
+    fn overloaded(&mut self) -> u64 {
+        1
+    }
+
     fn spawn(&mut self, _place: Place, work: Work) {
         self.works.push(work);
     }
@@ -162,6 +166,10 @@ impl Turn for TestTurn<'_> {
             let reply = Reply::new(self.out, self.head);
             work(&mut Context::new(request, reply, self.host));
         });
+    }
+
+    fn is_awaited(&mut self, _ticket: &Ticket) -> bool {
+        true
     }
 
     fn now_ns(&mut self) -> u64 {

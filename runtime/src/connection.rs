@@ -1,5 +1,7 @@
 //! One connection: bytes in, replies in order, bytes out.
 
+mod deadlines;
+
 use std::io;
 
 use crate::content::Decoding;
@@ -8,8 +10,10 @@ use crate::inbox::Inbox;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
-use crate::partition::{Buffers, Sender, Worker};
+use crate::partition::{Buffers, Policy, Sender, TimeoutKind, TimerId, Worker};
 use crate::transport::{Received, Scratch, Transport};
+pub(crate) use deadlines::TimeLimits;
+use deadlines::{Awaited, Busy, Deadlines};
 
 /// Requests of one connection that a turn answers before it looks after the others.
 const REQUESTS_PER_TURN: usize = 128;
@@ -21,7 +25,7 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Connection {
     transport: Transport,
     decoder: Decoder,
-    /// Only while the body of a request is decoded, which may take some turns.
+    /// Only while an encoded body is decoded.
     decoding: Option<Box<Decoding>>,
     /// Only while a part of a request waits for the rest.
     inbox: Option<Box<Inbox>>,
@@ -39,8 +43,14 @@ pub(crate) struct Connection {
     undecoded: bool,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
+    /// How many more requests are answered before it closes.
+    requests_left: u64,
+    /// Until when it may wait for its client.
+    deadlines: Deadlines,
     /// What the poller was told to watch for.
     interest: Interest,
+    /// The timer that looks after it, and for when that is set.
+    pub(crate) timer: Option<(TimerId, u64)>,
     /// The oldest unanswered offset, as the partition knows it.
     pub(crate) known_unanswered: Option<u64>,
     /// It stands in the partition's list of connections to serve, where it must not stand twice.
@@ -75,7 +85,8 @@ pub(crate) enum Served {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport) -> Self {
+    /// A connection that begins now, under the policy of its partition's worker.
+    pub(crate) fn new(transport: Transport, policy: &Policy, now_ns: u64) -> Self {
         Connection {
             transport,
             decoder: Decoder::default(),
@@ -88,7 +99,10 @@ impl Connection {
             is_gone: false,
             undecoded: false,
             wanted_bytes: 0,
+            requests_left: policy.max_requests,
+            deadlines: Deadlines::new(now_ns, &policy.times),
             interest: Interest::Read,
+            timer: None,
             known_unanswered: None,
             is_ready: false,
             is_replied: false,
@@ -196,6 +210,12 @@ impl Connection {
             .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
+        if self.phase == Phase::Open && inbox.is_empty() && outbox.is_empty() {
+            self.deadlines
+                .idle(worker.turn_ns(), &worker.policy().times);
+        } else {
+            self.note_deadlines(worker, &inbox, &outbox);
+        }
         if served == Served::Closed || inbox.is_empty() {
             buffers.take_inbox(inbox);
         } else {
@@ -264,7 +284,12 @@ impl Connection {
         outbox: &mut Outbox,
         scratch: &mut Scratch,
     ) -> io::Result<()> {
+        let before_bytes = inbox.unparsed().len();
         let (received, emptied) = self.transport.fill(inbox, self.wanted_bytes, scratch)?;
+        if self.deadlines.is_in_body() {
+            let bytes = inbox.unparsed().len().saturating_sub(before_bytes);
+            self.deadlines.count_body(bytes);
+        }
         match received {
             // A read that brought less than there was room for has emptied the socket: the read
             // that would only say so is skipped (245 ns).
@@ -301,29 +326,34 @@ impl Connection {
             let mut headers: HeaderTable<'_> = EMPTY_TABLE;
             let limits = &worker.policy().limits;
             match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
-                Ok(Step::Request(decoded)) => {
+                Ok(Step::Request(mut decoded)) => {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
-                    let peer = self.transport.peer();
-                    let keep_alive = if !worker.prepares(&decoded) {
-                        worker.answer(&decoded, token, peer, more_follows, outbox)
-                    } else {
-                        let sender = Sender {
-                            connection: token,
-                            peer,
-                            more_follows,
-                        };
-                        let decoding = &mut self.decoding;
-                        match worker.answer_prepared(&decoded, sender, decoding, outbox) {
-                            Some(keep_alive) => keep_alive,
-                            None => {
-                                self.decoder.put_back(inbox.unparsed(), &decoded);
-                                return true;
+                    self.requests_left -= 1;
+                    decoded.keep_alive &= self.requests_left > 0;
+                    let sender = Sender::new(token, self.transport.peer(), more_follows);
+                    let keep_alive = match worker.refusal(&decoded) {
+                        None if !worker.prepares(&decoded) => {
+                            worker.answer(&decoded, sender, outbox)
+                        }
+                        None => {
+                            match worker.prepare(&decoded, sender, &mut self.decoding, outbox) {
+                                Some(keep_alive) => keep_alive,
+                                None => {
+                                    self.requests_left += 1;
+                                    self.decoder.put_back(inbox.unparsed(), &decoded);
+                                    return true;
+                                }
                             }
+                        }
+                        Some(reason) => {
+                            self.decoding = None;
+                            worker.refuse(reason, &decoded, more_follows, outbox)
                         }
                     };
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
                     self.wanted_bytes = 0;
+                    self.deadlines.request_ended();
                     if !keep_alive {
                         self.phase = Phase::Closing;
                         return false;
@@ -362,6 +392,77 @@ impl Connection {
         worker.reject(reject, outbox);
         self.phase = Phase::Closing;
         false
+    }
+
+    /// Notes until when it may wait, unless it is simply idle.
+    fn note_deadlines(&mut self, worker: &Worker, inbox: &Inbox, outbox: &Outbox) {
+        let is_read = self.phase == Phase::Open && !self.undecoded && !is_full(outbox, worker);
+        let awaited = match self.phase {
+            Phase::Lingering { .. } => Awaited::Close,
+            // Of a client that waits for replies no request is expected.
+            _ if !is_read || inbox.is_empty() => Awaited::Nothing,
+            _ if self.decoder.is_in_body() => Awaited::Body,
+            _ => Awaited::Head,
+        };
+        let has_unsent = !outbox.is_flushed() || self.transport.is_blocked();
+        let busy = Busy {
+            awaited,
+            taken_bytes: has_unsent.then(|| outbox.taken_bytes()),
+            request_due_ns: outbox.first_due_ns(),
+        };
+        self.deadlines
+            .busy(worker.turn_ns(), &busy, &worker.policy().times);
+    }
+
+    /// When it is to be looked at though no event comes.
+    #[inline]
+    pub(crate) fn due_ns(&self) -> u64 {
+        self.deadlines.due_ns()
+    }
+
+    /// Gives the offsets of its deferred requests whose time is over to `overdue`.
+    pub(crate) fn take_overdue_requests(&mut self, now_ns: u64, overdue: impl FnMut(u64)) {
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.take_overdue(now_ns, overdue);
+            self.deadlines.set_request_due(outbox.first_due_ns());
+        }
+    }
+
+    /// What its client has taken too long for, if anything.
+    pub(crate) fn overdue(&self, now_ns: u64) -> Option<TimeoutKind> {
+        self.deadlines.overdue(now_ns)
+    }
+
+    /// Lets it wait for its next request without limit.
+    pub(crate) fn stay(&mut self) {
+        self.deadlines.stay();
+    }
+
+    /// Ends it because its client took too long. Tells whether there is something to say, which is
+    /// to be sent: the 408 of a request that began. Without that it is to be closed.
+    pub(crate) fn time_out(
+        &mut self,
+        kind: TimeoutKind,
+        worker: &mut Worker,
+        buffers: &mut Buffers,
+    ) -> bool {
+        let reject = match kind {
+            TimeoutKind::Header => Reject::HeadTooSlow,
+            TimeoutKind::Body => Reject::BodyTooSlow,
+            TimeoutKind::Write => {
+                self.socket().reset_on_close();
+                return false;
+            }
+            TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Request => return false,
+        };
+        let Some(inbox) = self.inbox.take() else {
+            return false;
+        };
+        buffers.take_inbox(inbox);
+        let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
+        self.reject(&reject, worker, &mut outbox);
+        self.outbox = Some(outbox);
+        true
     }
 
     /// Throws away what comes until the client closes as well.

@@ -122,6 +122,34 @@ options! {
     /// connection is read.
     max_reply_buffer_bytes: usize = 1 << 20,
         key "maxReplyBufferBytes", kind Bytes { min: 1 << 10, max: 1 << 40 }, on Reader;
+    /// How many requests of a connection are answered before it is closed; 0 is without limit.
+    max_requests_per_connection: u64 = 0,
+        key "maxRequestsPerConnection", kind Number { min: 0, max: u64::MAX }, on Reader;
+    /// How long the head of a request may take, from its first byte, or from the beginning of a new
+    /// connection; then it is answered 408. 0 is without limit, here and in the options below.
+    header_timeout: Duration = Duration::from_secs(10),
+        key "headerTimeout", kind Span, on Reader;
+    /// How long the body of a request may take, beside the time that its bytes earn it by
+    /// `minBodyRate`; then it is answered 408.
+    body_timeout: Duration = Duration::from_secs(10),
+        key "bodyTimeout", kind Span, on Reader;
+    /// How many bytes of a body must come in a second once `bodyTimeout` is over; with 0 the whole
+    /// body must come within `bodyTimeout`.
+    min_body_rate: u64 = 240,
+        key "minBodyRate", kind Number { min: 0, max: 1 << 40 }, on Reader;
+    /// How long a connection may wait for its next request; then it is closed.
+    keep_alive_timeout: Duration = Duration::from_secs(75),
+        key "keepAliveTimeout", kind Span, on Reader;
+    /// How long a client may take no byte of the replies that wait for it; then its connection is
+    /// reset.
+    write_timeout: Duration = Duration::from_secs(30),
+        key "writeTimeout", kind Span, on Reader;
+    /// How long a connection to which everything was said waits for the client to close it too.
+    linger_timeout: Duration = Duration::from_secs(5),
+        key "lingerTimeout", kind Span, on Reader;
+    /// How many requests of a partition may be in deferred operators; further ones are answered 503.
+    max_in_flight: usize = 65_536,
+        key "maxInFlight", kind Number { min: 1, max: 1 << 32 }, on Reader;
     /// The status of a request whose row left the pipeline without a reply.
     unanswered_reply: u16 = 204,
         key "unansweredReply", kind Number { min: 200, max: 599 }, on Writer;
@@ -130,7 +158,7 @@ options! {
     max_attempts: u32 = 3,
         key "maxAttempts", kind Number { min: 1, max: 100 }, on Writer;
     /// How long a request may be worked on in deferred operators; then it is answered 504, and the
-    /// work on it is cancelled.
+    /// work on it is cancelled. The request's header `x-request-timeout-ms` may shorten it.
     request_timeout: Duration = Duration::from_secs(30),
         key "requestTimeout", kind Span, on Writer;
     /// How long a query that stops serves on, already not ready, before it closes connections.

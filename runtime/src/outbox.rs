@@ -30,6 +30,10 @@ pub(crate) struct Outbox {
     held_bytes: usize,
     /// Replies that wait in slots, or behind them.
     held_replies: usize,
+    /// How many bytes the kernel has taken, modulo 2^64.
+    taken_bytes: u64,
+    /// Not after the time at which any awaited reply is overdue; says nothing without slots.
+    first_due_ns: u64,
     /// Emptied buffers of slots.
     spare: Vec<(Vec<u8>, Ends)>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) is_head: bool,
     /// When the request was taken on.
     pub(crate) since_ns: u64,
+    /// When its time is over.
+    pub(crate) due_ns: u64,
     /// The future that works on the reply, if any; it is cancelled when nobody waits any more.
     pub(crate) work: Option<Work>,
     /// What the reply says back of the request; none for most requests.
@@ -61,7 +67,7 @@ impl Slot {
         offset: u64,
         persistence: Persistence,
         is_head: bool,
-        since_ns: u64,
+        (since_ns, due_ns): (u64, u64),
         work: Option<Work>,
     ) -> Self {
         Slot {
@@ -69,6 +75,7 @@ impl Slot {
             persistence,
             is_head,
             since_ns,
+            due_ns,
             work,
             echo: None,
             is_filled: false,
@@ -120,6 +127,11 @@ impl Outbox {
             self.held_bytes += last.bytes.len();
         }
         self.held_replies += 1;
+        self.first_due_ns = if self.slots.is_empty() {
+            slot.due_ns
+        } else {
+            self.first_due_ns.min(slot.due_ns)
+        };
         self.slots.push_back(slot);
         self.invariants();
     }
@@ -204,6 +216,28 @@ impl Outbox {
         self.slots.iter().filter(|slot| !slot.is_filled)
     }
 
+    /// When the time of the first awaited reply may be over; [`u64::MAX`] when none is awaited.
+    pub(crate) fn first_due_ns(&self) -> u64 {
+        if self.slots.is_empty() {
+            u64::MAX
+        } else {
+            self.first_due_ns
+        }
+    }
+
+    /// Gives the offsets of the awaited replies whose time is over to `overdue`.
+    pub(crate) fn take_overdue(&mut self, now_ns: u64, mut overdue: impl FnMut(u64)) {
+        let mut first_due_ns = u64::MAX;
+        for slot in self.awaited_slots() {
+            if slot.due_ns <= now_ns {
+                overdue(slot.offset);
+            } else {
+                first_due_ns = first_due_ns.min(slot.due_ns);
+            }
+        }
+        self.first_due_ns = first_due_ns;
+    }
+
     /// Gives the kernel what it takes.
     #[inline]
     pub(crate) fn flush(
@@ -214,7 +248,9 @@ impl Outbox {
         if self.sent == self.bytes.len() {
             return Ok(());
         }
-        self.sent += transport.write(&self.bytes[self.sent..], scratch)?;
+        let taken = transport.write(&self.bytes[self.sent..], scratch)?;
+        self.sent += taken;
+        self.taken_bytes = self.taken_bytes.wrapping_add(taken as u64);
         if self.sent == self.bytes.len() {
             self.bytes.clear();
             self.sent = 0;
@@ -263,6 +299,11 @@ impl Outbox {
         self.sent == self.bytes.len()
     }
 
+    /// How many bytes the kernel has taken, modulo 2^64: it tells whether it took some meanwhile.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
     /// How many bytes wait.
     #[inline]
     pub(crate) fn unsent_bytes(&self) -> usize {
@@ -305,7 +346,7 @@ mod tests {
     use super::*;
 
     fn slot(offset: u64) -> Slot {
-        Slot::new(offset, Persistence::KeepAlive, false, 0, None)
+        Slot::new(offset, Persistence::KeepAlive, false, (0, u64::MAX), None)
     }
 
     /// What has no offset, a 404 or a 100, costs memory all the same while it waits behind a slot.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::checkpoint::{Checkpoint, Location, Recovered};
+use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::http1::Limits;
@@ -238,6 +239,8 @@ impl PartitionStarter<'_> {
                 runtime.clone(),
                 Waker::from(Arc::clone(&mailbox)),
                 options.request_timeout.as_nanos() as u64,
+                options.max_in_flight,
+                Arc::clone(&published),
             );
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
@@ -308,6 +311,11 @@ fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
         admission: Admission::new(options, auth),
+        max_requests: match options.max_requests_per_connection {
+            0 => u64::MAX,
+            requests => requests,
+        },
+        times: TimeLimits::of(options),
     }
 }
 

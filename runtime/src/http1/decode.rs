@@ -107,6 +107,9 @@ pub(crate) struct Decoded<'h, 'b> {
     pub(crate) http_minor: u8,
     /// Which of the fields it has that concern the server beside the framing.
     pub(crate) marks: Marks,
+    /// How long the client waits for the reply, by `x-request-timeout-ms`; [`u64::MAX`] when it does
+    /// not say.
+    pub(crate) timeout_ms: u64,
 }
 
 impl Decoded<'_, '_> {
@@ -149,6 +152,11 @@ impl Decoder {
             Parsed::Whole(head) => self.finish(buf, head),
             Parsed::Not(error) => self.partial_head(buf, start, limits, error),
         }
+    }
+
+    /// Whether the head of the request at hand is whole, and its body is not.
+    pub(crate) fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Body { .. } | State::Chunks(_))
     }
 
     /// Removes the chunk framing that arrived, in place: the body lies right behind the head.
@@ -237,6 +245,7 @@ impl Decoder {
             is_head: head.method == "HEAD",
             http_minor: head.minor,
             marks: head.marks,
+            timeout_ms: head.timeout_ms,
         }))
     }
 

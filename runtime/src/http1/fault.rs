@@ -78,6 +78,13 @@ faults! {
          same line; leave extensions out";
     400 ChunkEnd:
         "the data of a chunk is not followed by CRLF; make the chunk size fit the data";
+    400 RequestTimeout { value: Box<str> }:
+        "x-request-timeout-ms \"{value}\" is not a whole number of milliseconds; send digits only";
+    408 HeadTooSlow:
+        "the head of the request was not whole in time; send it faster, or raise headerTimeout";
+    408 BodyTooSlow:
+        "the body of the request was not whole in time; send it faster, or raise bodyTimeout or \
+         lower minBodyRate";
     413 BodyTooLarge { limit_bytes: usize }:
         "the body is larger than {limit_bytes} bytes; send less, or raise maxRequestBytes";
     413 ChunkExtensionsTooLarge { limit_bytes: usize }:

@@ -19,6 +19,8 @@ pub(super) struct Head<'h, 'b> {
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
     pub(super) marks: Marks,
+    /// How long the client waits for the reply; [`u64::MAX`] when it does not say.
+    pub(super) timeout_ms: u64,
 }
 
 /// How the end of the body is found (RFC 9112, section 6.3).
@@ -83,11 +85,11 @@ pub(super) fn parse<'h, 'b>(
         keep_alive: !fields.close && (minor > 0 || fields.keep_alive),
         expects_continue: fields.expects_continue && minor > 0,
         marks: fields.marks,
+        timeout_ms: fields.timeout_ms,
     }))
 }
 
 /// The fields that the codec itself heeds.
-#[derive(Default)]
 struct Fields<'b> {
     host: Option<&'b [u8]>,
     length: Option<&'b [u8]>,
@@ -99,6 +101,24 @@ struct Fields<'b> {
     keep_alive: bool,
     expects_continue: bool,
     marks: Marks,
+    timeout_ms: u64,
+}
+
+impl Default for Fields<'_> {
+    fn default() -> Self {
+        Fields {
+            host: None,
+            length: None,
+            coding: None,
+            chunked: false,
+            unknown_coding: false,
+            close: false,
+            keep_alive: false,
+            expects_continue: false,
+            marks: Marks::default(),
+            timeout_ms: u64::MAX,
+        }
+    }
 }
 
 impl<'b> Fields<'b> {
@@ -131,6 +151,7 @@ impl<'b> Fields<'b> {
                 14 if is(name, b"content-length") => fields.content_length(header.value)?,
                 16 if is(name, b"content-encoding") => fields.marks.add(Marks::CONTENT_ENCODING),
                 17 if is(name, b"transfer-encoding") => fields.transfer_encoding(header.value)?,
+                20 if is(name, b"x-request-timeout-ms") => fields.timeout(header.value)?,
                 _ => {}
             }
         }
@@ -198,6 +219,20 @@ impl<'b> Fields<'b> {
                 self.chunked = true;
             } else {
                 self.unknown_coding = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several ones the shortest counts: each may only shorten the time of the request.
+    #[cold]
+    fn timeout(&mut self, value: &[u8]) -> Result<(), Reject> {
+        match decimal(value) {
+            Some(timeout_ms) => self.timeout_ms = self.timeout_ms.min(timeout_ms),
+            None => {
+                return Err(Reject::RequestTimeout {
+                    value: shown(value),
+                });
             }
         }
         Ok(())

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
 use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
 use crate::partition::Published;
-use snapback_operators::ReplyHead;
+use crate::transport::proxy_header;
+use snapback_operators::{Peer, ReplyHead};
 
 pub use replay::{Event, Limits, Received, replay};
 
@@ -50,6 +51,19 @@ pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {
         }
     }
     requests
+}
+
+/// Reads the PROXY header at the beginning of `bytes`: how long it is and the client that it names,
+/// or `None` when more bytes are needed.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<Peer>)>, String> {
+    match proxy_header::parse(bytes) {
+        Ok(header) => Ok(header.map(|header| (header.bytes, header.client))),
+        Err(malformed) => Err(malformed.to_string()),
+    }
 }
 
 /// Writes the heads of replies.

@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown,
+    RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown, sockopt,
 };
 use snapback_operators::Peer;
 
@@ -59,6 +60,12 @@ impl Socket {
                 other => return other,
             }
         }
+    }
+
+    /// Makes the close a reset, so that the kernel does not hold on to what was not taken.
+    pub(crate) fn reset_on_close(&self) {
+        // It fails only for a socket that is none.
+        let _ = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
     }
 
     /// Tells the peer that nothing more will come.

@@ -1,19 +1,19 @@
 //! Requests whose replies come later.
 
+use std::sync::Arc;
 use std::task::Waker;
+
+use crossbeam_utils::CachePadded;
 
 use snapback_operators::{Host, KeptHead, Place, Request, Ticket};
 use tokio::runtime::Handle;
 
+use super::Published;
+use super::shed::ShedReason;
 use crate::outbox::Work;
 
-/// How many requests of a partition may be deferred at a time; further ones are answered 503.
-const MAX_WAITING: usize = 65_536;
 /// How many heads of requests are kept to be filled again.
 const KEPT_HEADS: usize = 1024;
-/// Deadlines are looked after this often at the least and at the most, and eight times in a
-/// `requestTimeout`, so a 504 comes at most an eighth of it late.
-const LOOK_EVERY_NS: std::ops::RangeInclusive<u64> = 1_000_000..=100_000_000;
 
 /// What a partition knows of the requests that are deferred, but for their slots, which stand in
 /// the outboxes.
@@ -25,28 +25,42 @@ pub(crate) struct Deferrals {
     /// Wakes the partition.
     waker: Waker,
     timeout_ns: u64,
+    /// How many requests may be deferred at a time; further ones are answered 503.
+    max_waiting: usize,
     /// How many requests are deferred now.
     waiting: usize,
     heads: Vec<Box<KeptHead>>,
     /// When the present turn began.
     turn_ns: u64,
+    /// How long a deferred request takes until its reply, smoothed over the last ones.
+    sojourn_ns: u64,
+    /// When the last deferred reply came, or the first of those that wait was deferred.
+    quiet_since_ns: u64,
+    published: Arc<CachePadded<Published>>,
     /// When an operator wants to be settled again.
     settle_at_ns: Option<u64>,
-    /// When deadlines are looked after next.
-    look_at_ns: u64,
 }
 
 impl Deferrals {
-    pub(crate) fn new(runtime: Option<Handle>, waker: Waker, timeout_ns: u64) -> Self {
+    pub(crate) fn new(
+        runtime: Option<Handle>,
+        waker: Waker,
+        timeout_ns: u64,
+        max_waiting: usize,
+        published: Arc<CachePadded<Published>>,
+    ) -> Self {
         Deferrals {
             runtime,
             waker,
             timeout_ns,
+            max_waiting,
             waiting: 0,
             heads: Vec::new(),
             turn_ns: 0,
+            sojourn_ns: 0,
+            quiet_since_ns: 0,
+            published,
             settle_at_ns: None,
-            look_at_ns: 0,
         }
     }
 
@@ -68,7 +82,7 @@ impl Deferrals {
 
     pub(crate) fn add(&mut self) {
         if self.waiting == 0 {
-            self.look_at_ns = self.turn_ns + self.look_every_ns();
+            self.quiet_since_ns = self.turn_ns;
         }
         self.waiting += 1;
     }
@@ -78,12 +92,41 @@ impl Deferrals {
         self.waiting -= requests;
     }
 
-    /// When something is to be done though no event comes.
-    pub(crate) fn due_ns(&self) -> Option<u64> {
-        self.any().then(|| {
-            self.settle_at_ns
-                .map_or(self.look_at_ns, |at| at.min(self.look_at_ns))
-        })
+    /// A deferred request was answered after so long.
+    pub(crate) fn note_reply(&mut self, sojourn_ns: u64) {
+        self.sojourn_ns = self.sojourn_ns - self.sojourn_ns / 8 + sojourn_ns / 8;
+        self.quiet_since_ns = self.turn_ns;
+    }
+
+    /// In how many seconds there may be room again: those that are deferred now will be answered in
+    /// about the time that the last ones took, but no sooner than after the time for which nothing
+    /// has come. One at least.
+    pub(crate) fn retry_after_s(&self) -> u64 {
+        let quiet_ns = self.turn_ns.saturating_sub(self.quiet_since_ns);
+        self.sojourn_ns.max(quiet_ns).div_ceil(1_000_000_000).max(1)
+    }
+
+    /// Counts a request that was turned away.
+    pub(crate) fn count_shed(&self, reason: ShedReason) {
+        self.published.shed.count(reason);
+    }
+
+    /// Whether no further request may be deferred.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting >= self.max_waiting
+    }
+
+    /// When a request that is taken on now, and whose client waits so long, is over its time.
+    pub(crate) fn due_ns(&self, timeout_ms: u64) -> u64 {
+        let timeout_ns = timeout_ms.saturating_mul(1_000_000).min(self.timeout_ns);
+        self.turn_ns.saturating_add(timeout_ns)
+    }
+
+    /// When an operator wants to be settled though no event comes.
+    #[inline]
+    pub(crate) fn settle_at_ns(&self) -> Option<u64> {
+        self.settle_at_ns
     }
 
     pub(crate) fn settle_again_at(&mut self, time_ns: u64) {
@@ -92,20 +135,6 @@ impl Deferrals {
 
     pub(crate) fn begin_settling(&mut self) {
         self.settle_at_ns = None;
-    }
-
-    /// Requests that were taken on before this time are over their deadline, if it is time to look
-    /// after that.
-    pub(crate) fn expired_before_ns(&mut self) -> Option<u64> {
-        if !self.any() || self.turn_ns < self.look_at_ns {
-            return None;
-        }
-        self.look_at_ns = self.turn_ns + self.look_every_ns();
-        self.turn_ns.checked_sub(self.timeout_ns)
-    }
-
-    fn look_every_ns(&self) -> u64 {
-        (self.timeout_ns / 8).clamp(*LOOK_EVERY_NS.start(), *LOOK_EVERY_NS.end())
     }
 
     /// Takes a head back, to be filled again.
@@ -145,12 +174,17 @@ impl Desk<'_> {
 
 impl Host for Desk<'_> {
     fn reserve(&mut self, request: &Request<'_>) -> Option<Ticket> {
-        if !self.is_counted && self.deferrals.waiting >= MAX_WAITING {
+        if !self.is_counted && self.deferrals.is_full() {
             return None;
         }
         let mut head = self.deferrals.heads.pop().unwrap_or_default();
         head.fill(request);
         Some(Ticket::new(self.place, head))
+    }
+
+    fn overloaded(&mut self) -> u64 {
+        self.deferrals.count_shed(ShedReason::Rows);
+        self.deferrals.retry_after_s()
     }
 
     fn spawn(&mut self, _place: Place, work: snapback_operators::Work) {

@@ -3,7 +3,8 @@
 
 use std::mem;
 
-use super::{Connections, Partition, Replies, find, token};
+use super::Partition;
+use super::connections::{Connections, Replies, find, token};
 use crate::io::clock::{now_ns, unix_seconds};
 
 /// What is said of a deferred request that is left when `shutdownTimeout` is over.
@@ -97,7 +98,7 @@ impl Partition {
             connections: &mut self.connections,
             replied: mem::take(&mut self.replied),
         };
-        for place in outboxes.taken_on_before(&self.unanswered, u64::MAX) {
+        for place in outboxes.awaited() {
             self.worker
                 .give_up(place, 503, NOT_BEFORE_THE_END, &mut outboxes);
         }

@@ -7,6 +7,7 @@
 mod accept;
 mod bell;
 mod buffers;
+mod connections;
 mod deferrals;
 mod drain;
 mod failure;
@@ -15,16 +16,18 @@ pub(crate) mod latency;
 mod mailbox;
 mod prepare;
 mod published;
-#[allow(dead_code, reason = "the limits that count into it come one by one")]
+mod refusal;
+#[allow(dead_code, reason = "the counters are read by whoever shows them")]
 pub(crate) mod shed;
 mod spin;
+mod timeouts;
+mod timers;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use slab::Slab;
@@ -33,16 +36,18 @@ use snapback_operators::Place;
 use crate::connection::{Connection, Served};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::io::poller::{Interest, Poller, Wait};
-use crate::outbox::Outbox;
 use crate::transport::{Arrival, Entrance};
 pub(crate) use accept::Acceptor;
 pub(crate) use buffers::Buffers;
+use connections::{Connections, Replies, find, key_of, token};
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
 pub(crate) use prepare::Admission;
 pub(crate) use published::Published;
+pub(crate) use shed::TimeoutKind;
 pub(crate) use spin::Spin;
-use worker::Outboxes;
+pub(crate) use timers::TimerId;
+use timers::Timers;
 pub(crate) use worker::{Policy, Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
@@ -76,6 +81,12 @@ pub(crate) struct Partition {
     /// Connections whose oldest unanswered offset is to be looked at when the turn ends. A batch
     /// answers within the turn, and so does not touch the set.
     changed: Vec<u64>,
+    timers: Timers,
+    /// Connections whose timers fired, and deferred requests whose time is over; empty between turns.
+    fired: Vec<u64>,
+    overdue: Vec<Place>,
+    /// Waits that neither slept nor brought anything.
+    empty_polls: u32,
     worker: Worker,
     buffers: Buffers,
     spin: Spin,
@@ -112,6 +123,10 @@ impl Partition {
             replied: Vec::new(),
             unanswered: BTreeSet::from([(u64::MAX, usize::MAX)]),
             changed: Vec::new(),
+            timers: Timers::new(now_ns()),
+            fired: Vec::new(),
+            overdue: Vec::new(),
+            empty_polls: 0,
             worker,
             buffers: Buffers::default(),
             spin,
@@ -153,6 +168,9 @@ impl Partition {
         }
         if !self.handshakes.is_empty() {
             self.shake_hands(start_ns, &mut served_ns);
+        }
+        if self.timers.next_ns() <= start_ns {
+            self.look_after_timers(start_ns);
         }
         if due || self.worker.deferrals().any() {
             served_ns = self.settle();
@@ -221,26 +239,13 @@ impl Partition {
             self.accept(listeners)?;
         }
         // A future may also have ended whose client is gone: its output is still to be taken.
-        let due_ns = self.worker.deferrals().due_ns();
-        Ok(completed || due_ns.is_some_and(|due_ns| due_ns <= now_ns()))
+        Ok(completed || !self.has_work() && self.is_due(wait != Wait::Poll))
     }
 
     /// Whether connections wait for their share of the next turn.
     #[inline]
     fn has_work(&self) -> bool {
         !self.ready.is_empty() || !self.handshakes.is_empty()
-    }
-
-    /// How long to sleep when no event comes.
-    fn sleep(&mut self) -> Wait {
-        let due = self.worker.deferrals().due_ns();
-        let due = due.map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns())));
-        let paused = self.acceptor.pause_left();
-        [due, paused]
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(Wait::Block, Wait::AtMost)
     }
 
     #[inline]
@@ -274,13 +279,18 @@ impl Partition {
         if connection.oldest_unanswered() != connection.known_unanswered {
             self.changed.push(token);
         }
+        let timer_ns = connection.timer.map_or(u64::MAX, |(_, timer_ns)| timer_ns);
+        let is_late = connection.due_ns() < timer_ns;
         if let Some(interest) = connection.changed_interest()
             && self
                 .poller
                 .change(connection.socket(), token, interest)
                 .is_err()
         {
-            self.close(token);
+            return self.close(token);
+        }
+        if is_late {
+            self.arm(token);
         }
     }
 
@@ -291,12 +301,13 @@ impl Partition {
             connections: &mut self.connections,
             replied: mem::take(&mut self.replied),
         };
-        self.worker.settle(&mut outboxes);
-        if let Some(before_ns) = self.worker.deferrals().expired_before_ns() {
-            for place in outboxes.taken_on_before(&self.unanswered, before_ns) {
-                self.worker.give_up(place, 504, NOT_IN_TIME, &mut outboxes);
+        // First, so that nothing more is done for those whose time is over.
+        for place in self.overdue.drain(..) {
+            if self.worker.give_up(place, 504, NOT_IN_TIME, &mut outboxes) {
+                self.published.shed.count_timeout(TimeoutKind::Request);
             }
         }
+        self.worker.settle(&mut outboxes);
         let replied = outboxes.replied;
         self.send_replied(replied)
     }
@@ -312,6 +323,7 @@ impl Partition {
         }
         let served_ns = now_ns();
         for (_, since_ns) in replied.drain(..) {
+            self.worker.deferrals().note_reply(served_ns - since_ns);
             self.published.latencies.record(served_ns - since_ns, 1);
         }
         self.replied = replied;
@@ -323,6 +335,9 @@ impl Partition {
         let (_, mut connection) = self.connections.remove(key_of(token));
         if let Some(offset) = connection.known_unanswered {
             self.unanswered.remove(&(offset, key_of(token)));
+        }
+        if let Some((timer, _)) = connection.timer {
+            self.timers.cancel(timer);
         }
         if let Some(outbox) = connection.take_outbox() {
             self.worker
@@ -406,7 +421,9 @@ impl Partition {
         let token = token(self.generation, entry.key());
         match self.poller.add(&arrival.socket, token, Interest::Read) {
             Ok(()) => {
-                let mut connection = Box::new(Connection::new(self.entrance.admit(arrival)));
+                let transport = self.entrance.admit(arrival);
+                let policy = self.worker.policy();
+                let mut connection = Box::new(Connection::new(transport, policy, now_ns()));
                 connection.is_ready = true;
                 entry.insert((self.generation, connection));
                 self.ready.push(token);
@@ -420,52 +437,6 @@ impl Partition {
     }
 }
 
-fn token(generation: u32, key: usize) -> u64 {
-    u64::from(generation) << 32 | key as u64
-}
-
-fn key_of(token: u64) -> usize {
-    token as u32 as usize
-}
-
-/// The connection of a token, unless it is gone.
-#[inline]
-fn find(connections: &mut Connections, token: u64) -> Option<&mut Connection> {
-    let (generation, connection) = connections.get_mut(key_of(token))?;
-    (*generation == (token >> 32) as u32).then_some(&mut **connection)
-}
-
-type Connections = Slab<(u32, Box<Connection>)>;
-
-/// The outboxes of the connections, while the chain is settled.
-struct Replies<'p> {
-    connections: &'p mut Connections,
-    replied: Vec<(u64, u64)>,
-}
-
-impl Replies<'_> {
-    /// The places of the deferred requests that were taken on before a time.
-    fn taken_on_before(&mut self, unanswered: &BTreeSet<(u64, usize)>, time_ns: u64) -> Vec<Place> {
-        let mut places = Vec::new();
-        for (_, key) in unanswered {
-            let Some((generation, connection)) = self.connections.get_mut(*key) else {
-                continue;
-            };
-            let connection_token = token(*generation, *key);
-            let slots = connection
-                .outbox()
-                .into_iter()
-                .flat_map(|outbox| outbox.awaited_slots());
-            let slots = slots.filter(|slot| slot.since_ns < time_ns);
-            places.extend(slots.map(|slot| Place {
-                connection: connection_token,
-                slot: slot.offset,
-            }));
-        }
-        places
-    }
-}
-
 /// Connections that a partition leaves behind, when it ends or panicked, are not counted any more.
 impl Drop for Partition {
     fn drop(&mut self) {
@@ -475,21 +446,5 @@ impl Drop for Partition {
         self.connections
             .iter()
             .for_each(|_| self.mailbox.connection_ended());
-    }
-}
-
-impl Outboxes for Replies<'_> {
-    fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox)) {
-        if let Some(outbox) = find(self.connections, place.connection).and_then(Connection::outbox)
-        {
-            take(outbox);
-        }
-    }
-
-    fn replied(&mut self, place: Place, since_ns: u64) {
-        if let Some(connection) = find(self.connections, place.connection) {
-            connection.is_replied = true;
-        }
-        self.replied.push((place.connection, since_ns));
     }
 }

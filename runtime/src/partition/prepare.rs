@@ -63,7 +63,7 @@ impl Admission {
 }
 
 impl Worker {
-    /// Whether a request goes to [`answer_prepared`](Self::answer_prepared).
+    /// Whether a request goes to [`prepare`](Self::prepare).
     #[inline]
     pub(crate) fn prepares(&self, decoded: &Decoded<'_, '_>) -> bool {
         self.policy().admission.concerns(decoded.marks)
@@ -72,7 +72,7 @@ impl Worker {
     /// Answers a request as [`answer`](Self::answer) does, after a look at its key, its id and its
     /// body. `None` when its body is not decoded yet: call it again with the same request in a
     /// later turn. What is decoded until then is in `decoding`.
-    pub(crate) fn answer_prepared(
+    pub(crate) fn prepare(
         &mut self,
         decoded: &Decoded<'_, '_>,
         sender: Sender<'_>,
@@ -106,7 +106,7 @@ impl Worker {
                     let challenge = |reply: &mut Reply<'_>, members: &[(&str, &str)]| {
                         auth.challenge(denial, reply, members);
                     };
-                    return Some(self.refuse(decoded, sender, echo, outbox, challenge));
+                    return Some(self.turn_away(decoded, sender, echo, outbox, challenge));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Worker {
                     }
                     reply.problem_with(fault.status(), &fault.to_string(), members);
                 };
-                Some(self.refuse(decoded, sender, echo, outbox, refuse))
+                Some(self.turn_away(decoded, sender, echo, outbox, refuse))
             }
         }
     }
@@ -172,7 +172,7 @@ impl Worker {
 
     /// Answers a request that does not come to the pipeline. It takes no offset.
     #[cold]
-    fn refuse(
+    fn turn_away(
         &mut self,
         decoded: &Decoded<'_, '_>,
         sender: Sender<'_>,
@@ -180,7 +180,7 @@ impl Worker {
         outbox: &mut Outbox,
         write: impl FnOnce(&mut Reply<'_>, &[(&str, &str)]),
     ) -> bool {
-        let (keep_alive, persistence) = self.replier.persistence(decoded, sender);
+        let (keep_alive, persistence) = self.replier.persistence(decoded, sender.more_follows);
         let run = Arc::clone(&self.run);
         let id = run.request_id(self.partition, self.next);
         let request = Request::new(id, decoded.method, decoded.target, sender.peer)

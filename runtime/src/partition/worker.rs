@@ -1,23 +1,28 @@
 //! What stands between a decoded request and its reply.
 
+mod settling;
+
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use snapback_operators::{
-    Chain, Context, Headers, Panicked, Peer, Place, Reply, ReplyHead, Request, Run, Ticket, Turn,
-    discard_payload,
+    Chain, Context, Headers, Panicked, Peer, Place, Reply, ReplyHead, Request, Run,
 };
 
 use super::deferrals::{Deferrals, Desk};
 use super::failure::{complete, log_failure};
 use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
+use super::refusal::{Key, Refusals};
+use super::shed::ShedReason;
+use crate::connection::TimeLimits;
 use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
-use crate::io::clock::unix_seconds;
+use crate::io::clock::{now_ns, unix_seconds};
 use crate::log_limit::LogLimit;
-use crate::outbox::{Outbox, Slot, Work};
+use crate::outbox::{Outbox, Slot};
 use crate::panics;
 use crate::route::Route;
+pub(crate) use settling::Outboxes;
+use settling::Settling;
 
 /// The settings of a query that a request meets.
 #[derive(Clone, Debug)]
@@ -32,6 +37,10 @@ pub(crate) struct Policy {
     pub(crate) max_pipelined: usize,
     /// Bytes of replies that may wait in one connection before it is not decoded further.
     pub(crate) max_reply_buffer_bytes: usize,
+    /// Requests that one connection may send.
+    pub(crate) max_requests: u64,
+    /// How long a connection may take for what.
+    pub(crate) times: TimeLimits,
     pub(crate) admission: Admission,
 }
 
@@ -58,10 +67,21 @@ pub(crate) struct Worker {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sender<'p> {
     /// The token of its connection.
-    pub(crate) connection: u64,
-    pub(crate) peer: &'p Peer,
+    pub(super) connection: u64,
+    pub(super) peer: &'p Peer,
     /// There are further requests of the connection, or there may be.
-    pub(crate) more_follows: bool,
+    pub(super) more_follows: bool,
+}
+
+impl<'p> Sender<'p> {
+    #[inline]
+    pub(crate) fn new(connection: u64, peer: &'p Peer, more_follows: bool) -> Self {
+        Sender {
+            connection,
+            peer,
+            more_follows,
+        }
+    }
 }
 
 /// What a request has beside what the codec says of it.
@@ -77,6 +97,7 @@ pub(super) struct Extras<'e> {
 pub(super) struct Replier {
     encoder: HeadEncoder,
     pub(super) head: ReplyHead,
+    refusals: Refusals,
     policy: Policy,
     /// Replies say `Connection: close`.
     draining: bool,
@@ -97,6 +118,7 @@ impl Worker {
         let replier = Replier {
             encoder,
             head: ReplyHead::default(),
+            refusals: Refusals::default(),
             policy,
             draining: false,
             log: LogLimit::default(),
@@ -135,7 +157,9 @@ impl Worker {
     /// Begins a turn, at the time that its replies say.
     #[inline]
     pub(crate) fn set_now(&mut self, unix_seconds: u64) {
-        self.replier.encoder.set_now(unix_seconds);
+        if self.replier.encoder.set_now(unix_seconds) {
+            self.replier.refusals.forget();
+        }
         self.content_budget_bytes = CONTENT_BYTES_PER_TURN;
     }
 
@@ -150,6 +174,59 @@ impl Worker {
         &mut self.deferrals
     }
 
+    /// When the present turn began.
+    #[inline]
+    pub(crate) fn turn_ns(&self) -> u64 {
+        self.deferrals.turn_ns()
+    }
+
+    /// Why the request must be turned away, if so.
+    #[inline]
+    pub(crate) fn refusal(&self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
+        let has_deadline = decoded.timeout_ms != u64::MAX;
+        if self.deferrals.is_full() | has_deadline {
+            self.find_refusal(decoded.timeout_ms)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    fn find_refusal(&self, timeout_ms: u64) -> Option<ShedReason> {
+        if self.deferrals.is_full() {
+            return Some(ShedReason::InFlight);
+        }
+        // The turn may have lasted for longer than the client waits.
+        let over_ns = timeout_ms
+            .saturating_mul(1_000_000)
+            .saturating_add(self.turn_ns());
+        (timeout_ms != u64::MAX && over_ns <= now_ns()).then_some(ShedReason::Deadline)
+    }
+
+    /// Turns a request away: it gets no offset, and its body is not looked at. Tells whether the
+    /// connection goes on.
+    #[cold]
+    pub(crate) fn refuse(
+        &mut self,
+        reason: ShedReason,
+        decoded: &Decoded<'_, '_>,
+        more_follows: bool,
+        outbox: &mut Outbox,
+    ) -> bool {
+        self.deferrals.count_shed(reason);
+        let (keep_alive, persistence) = self.replier.persistence(decoded, more_follows);
+        let key = Key {
+            reason,
+            persistence,
+            retry_after_s: self.deferrals.retry_after_s(),
+        };
+        let Replier {
+            refusals, encoder, ..
+        } = &mut self.replier;
+        refusals.write(key, encoder, decoded.is_head, outbox.bytes());
+        keep_alive
+    }
+
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
     /// Tells whether the connection goes on.
     ///
@@ -159,20 +236,13 @@ impl Worker {
     pub(crate) fn answer(
         &mut self,
         decoded: &Decoded<'_, '_>,
-        connection: u64,
-        peer: &Peer,
-        more_follows: bool,
+        sender: Sender<'_>,
         outbox: &mut Outbox,
     ) -> bool {
         let extras = Extras {
             body: decoded.body,
             identity: None,
             echo: None,
-        };
-        let sender = Sender {
-            connection,
-            peer,
-            more_follows,
         };
         self.answer_with(decoded, extras, sender, outbox)
     }
@@ -203,7 +273,7 @@ impl Worker {
         .with_headers(Headers::new(decoded.headers))
         .with_body(extras.body)
         .with_identity(extras.identity);
-        let (keep_alive, persistence) = replier.persistence(decoded, sender);
+        let (keep_alive, persistence) = replier.persistence(decoded, sender.more_follows);
 
         let out = outbox.bytes();
         let room = replier.leave_room(out);
@@ -222,8 +292,8 @@ impl Worker {
             let work = desk.into_work();
             out.truncate(room.start);
             deferrals.add();
-            let since_ns = deferrals.turn_ns();
-            let mut slot = Slot::new(offset, persistence, decoded.is_head, since_ns, work);
+            let times_ns = (deferrals.turn_ns(), deferrals.due_ns(decoded.timeout_ms));
+            let mut slot = Slot::new(offset, persistence, decoded.is_head, times_ns, work);
             slot.echo = extras.echo.map(|echo| Box::new(echo.clone()));
             outbox.defer(slot);
         } else {
@@ -261,14 +331,14 @@ impl Worker {
     }
 
     /// Answers a deferred request with a problem, whose detail is its id and `why`; the work on it
-    /// is cancelled.
+    /// is cancelled. Tells whether its client still waited.
     pub(crate) fn give_up(
         &mut self,
         place: Place,
         status: u16,
         why: &str,
         outboxes: &mut dyn Outboxes,
-    ) {
+    ) -> bool {
         let Worker {
             run,
             replier,
@@ -283,6 +353,7 @@ impl Worker {
             None
         });
         deferrals.remove(usize::from(filled));
+        filled
     }
 
     /// Answers a malformed request; the connection must close after it.
@@ -298,9 +369,9 @@ impl Replier {
     pub(super) fn persistence(
         &self,
         decoded: &Decoded<'_, '_>,
-        sender: Sender<'_>,
+        more_follows: bool,
     ) -> (bool, Persistence) {
-        let keep_alive = decoded.keep_alive && (sender.more_follows || !self.draining);
+        let keep_alive = decoded.keep_alive && (more_follows || !self.draining);
         if keep_alive {
             (true, decoded.persistence())
         } else {
@@ -385,105 +456,5 @@ impl Replier {
         } else {
             out.splice(room, head.iter().copied());
         }
-    }
-}
-
-/// The outboxes of a partition's connections.
-pub(crate) trait Outboxes {
-    /// Hands the outbox at `place`, unless the connection is gone, to `take`.
-    fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox));
-
-    /// Notes that a reply came into its place.
-    fn replied(&mut self, place: Place, since_ns: u64);
-}
-
-/// What writes a reply that comes later. When it is put off again, it gives the work that makes it.
-type Write<'w> = &'w mut dyn FnMut(&mut Replier, &mut Vec<u8>) -> Option<Option<Work>>;
-
-impl dyn Outboxes + '_ {
-    /// Writes a reply, and puts it into its place, if anyone waits for it there.
-    fn fill(
-        &mut self,
-        place: Place,
-        scratch: &mut Vec<u8>,
-        replier: &mut Replier,
-        write: Write<'_>,
-    ) -> bool {
-        let mut since_ns = None;
-        self.with(place, &mut |outbox| {
-            let Some(slot) = outbox.awaited(place.slot) else {
-                return;
-            };
-            scratch.clear();
-            let room = replier.leave_room(scratch);
-            if let Some(work) = write(replier, scratch) {
-                slot.work = work;
-                return;
-            }
-            let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
-            replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
-            since_ns = Some(slot.since_ns);
-            outbox.fill(place.slot, scratch);
-        });
-        if let Some(since_ns) = since_ns {
-            self.replied(place, since_ns);
-        }
-        since_ns.is_some()
-    }
-}
-
-/// The end of a turn, as the chain sees it.
-struct Settling<'s> {
-    run: &'s Run,
-    replier: &'s mut Replier,
-    deferrals: &'s mut Deferrals,
-    scratch: &'s mut Vec<u8>,
-    outboxes: &'s mut dyn Outboxes,
-    panicked: bool,
-}
-
-impl Turn for Settling<'_> {
-    fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
-        let (place, head) = ticket.into_parts();
-        let Settling {
-            run,
-            deferrals,
-            panicked,
-            ..
-        } = self;
-        let filled = self
-            .outboxes
-            .fill(place, self.scratch, self.replier, &mut |replier, out| {
-                head.with_request(run, |request| {
-                    let mut desk = deferrals.desk(place, true);
-                    let unanswered_status = replier.policy.unanswered_status;
-                    let mut cx =
-                        Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
-                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&mut cx))) {
-                        discard_payload(payload);
-                        *panicked = true;
-                        cx.reset();
-                        cx.fail();
-                    }
-                    if cx.has_failed() {
-                        log_failure(1, &cx, &mut replier.log);
-                    }
-                    let deferred = cx.is_deferred();
-                    if !deferred {
-                        complete(&mut cx, unanswered_status, &mut replier.log);
-                    }
-                    deferred.then(|| desk.into_work())
-                })
-            });
-        self.deferrals.remove(usize::from(filled));
-        self.deferrals.keep(head);
-    }
-
-    fn now_ns(&mut self) -> u64 {
-        self.deferrals.turn_ns()
-    }
-
-    fn settle_again_at(&mut self, time_ns: u64) {
-        self.deferrals.settle_again_at(time_ns);
     }
 }

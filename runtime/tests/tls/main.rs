@@ -2,9 +2,13 @@
 
 mod certificates;
 mod exchange;
+mod files;
 mod handshake;
+mod programs;
+mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 /// Says who asked and with what, or as many bytes as `bytes` in the query asks for.
 fn echo(reader: snapback::ServerReader) -> snapback::StreamWriter {

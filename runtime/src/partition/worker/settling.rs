@@ -1,0 +1,118 @@
+//! Replies that come later: how they are written, and how they get to their places.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use snapback_operators::{Context, Place, Reply, Run, Ticket, Turn, discard_payload};
+
+use super::super::failure::{complete, log_failure};
+use super::{Deferrals, Replier};
+use crate::outbox::{Outbox, Work};
+
+/// The outboxes of a partition's connections.
+pub(crate) trait Outboxes {
+    /// Hands the outbox at `place`, unless the connection is gone, to `take`.
+    fn with(&mut self, place: Place, take: &mut dyn FnMut(&mut Outbox));
+
+    /// Notes that a reply came into its place.
+    fn replied(&mut self, place: Place, since_ns: u64);
+}
+
+/// What writes a reply that comes later. When it is put off again, it gives the work that makes it.
+type Write<'w> = &'w mut dyn FnMut(&mut Replier, &mut Vec<u8>) -> Option<Option<Work>>;
+
+impl dyn Outboxes + '_ {
+    /// Writes a reply, and puts it into its place, if anyone waits for it there.
+    pub(super) fn fill(
+        &mut self,
+        place: Place,
+        scratch: &mut Vec<u8>,
+        replier: &mut Replier,
+        write: Write<'_>,
+    ) -> bool {
+        let mut since_ns = None;
+        self.with(place, &mut |outbox| {
+            let Some(slot) = outbox.awaited(place.slot) else {
+                return;
+            };
+            scratch.clear();
+            let room = replier.leave_room(scratch);
+            if let Some(work) = write(replier, scratch) {
+                slot.work = work;
+                return;
+            }
+            let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
+            replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
+            since_ns = Some(slot.since_ns);
+            outbox.fill(place.slot, scratch);
+        });
+        if let Some(since_ns) = since_ns {
+            self.replied(place, since_ns);
+        }
+        since_ns.is_some()
+    }
+}
+
+/// The end of a turn, as the chain sees it.
+pub(super) struct Settling<'s> {
+    pub(super) run: &'s Run,
+    pub(super) replier: &'s mut Replier,
+    pub(super) deferrals: &'s mut Deferrals,
+    pub(super) scratch: &'s mut Vec<u8>,
+    pub(super) outboxes: &'s mut dyn Outboxes,
+    pub(super) panicked: bool,
+}
+
+impl Turn for Settling<'_> {
+    fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
+        let (place, head) = ticket.into_parts();
+        let Settling {
+            run,
+            deferrals,
+            panicked,
+            ..
+        } = self;
+        let filled = self
+            .outboxes
+            .fill(place, self.scratch, self.replier, &mut |replier, out| {
+                head.with_request(run, |request| {
+                    let mut desk = deferrals.desk(place, true);
+                    let unanswered_status = replier.policy.unanswered_status;
+                    let mut cx =
+                        Context::new(request, Reply::new(out, &mut replier.head), &mut desk);
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&mut cx))) {
+                        discard_payload(payload);
+                        *panicked = true;
+                        cx.reset();
+                        cx.fail();
+                    }
+                    if cx.has_failed() {
+                        log_failure(1, &cx, &mut replier.log);
+                    }
+                    let deferred = cx.is_deferred();
+                    if !deferred {
+                        complete(&mut cx, unanswered_status, &mut replier.log);
+                    }
+                    deferred.then(|| desk.into_work())
+                })
+            });
+        self.deferrals.remove(usize::from(filled));
+        self.deferrals.keep(head);
+    }
+
+    fn is_awaited(&mut self, ticket: &Ticket) -> bool {
+        let place = ticket.place();
+        let mut is_awaited = false;
+        self.outboxes.with(place, &mut |outbox| {
+            is_awaited = outbox.awaited(place.slot).is_some();
+        });
+        is_awaited
+    }
+
+    fn now_ns(&mut self) -> u64 {
+        self.deferrals.turn_ns()
+    }
+
+    fn settle_again_at(&mut self, time_ns: u64) {
+        self.deferrals.settle_again_at(time_ns);
+    }
+}
