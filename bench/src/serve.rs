@@ -30,6 +30,9 @@ pub struct ServeArguments {
     /// The interval of epochs, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     trigger_ms: u64,
+    /// Where the admin listener is, `HOST:PORT`, or `none`.
+    #[arg(long, default_value = "none")]
+    admin: String,
     /// Further options of the query, as `key=value`.
     #[arg(long = "option")]
     options: Vec<String>,
@@ -101,7 +104,8 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         .address(host, port, "my_api")
         .option("numPartitions", arguments.partitions)
         .option("pinning", &arguments.cores)
-        .option("pollMode", &arguments.poll_mode);
+        .option("pollMode", &arguments.poll_mode)
+        .option("adminAddress", &arguments.admin);
     for option in &arguments.options {
         let (key, value) = option
             .split_once('=')

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_utils::CachePadded;
 
 use crate::checkpoint::{Checkpoint, Marks, Recovered};
+use crate::control::{self, EpochWatch};
 use crate::error::Error;
 use crate::io::clock::now_ns;
 use crate::options::Options;
@@ -23,9 +24,6 @@ use crate::session::Registry;
 /// A commit that failed is tried again after so long, doubled each time up to the last.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
-
-/// A turn that takes longer is called stuck.
-const STUCK_TURN_NS: u64 = 1_000_000_000;
 
 /// What the epoch thread is told.
 pub(crate) enum Message {
@@ -55,6 +53,14 @@ impl PartitionHandle {
             published,
             latencies_seen: Vec::new(),
             settled_before,
+        }
+    }
+
+    /// What others see of it.
+    pub(crate) fn view(&self) -> query::PartitionView {
+        query::PartitionView {
+            mailbox: Arc::downgrade(&self.mailbox),
+            published: Arc::clone(&self.published),
         }
     }
 }
@@ -167,7 +173,8 @@ impl EpochThread {
             )
         });
         let checkpoint = self.commits.as_mut().map(|commits| {
-            commits.cut(&self.shared.run_id, marks_by_partition.collect(), now);
+            let marks = marks_by_partition.collect();
+            commits.cut(&self.shared.run_id, marks, now, &self.shared.epochs);
             commits.progress(now)
         });
 
@@ -224,7 +231,7 @@ impl EpochThread {
             partition
                 .published
                 .turn_ns(now_ns)
-                .is_some_and(|turn_ns| turn_ns > STUCK_TURN_NS)
+                .is_some_and(|turn_ns| turn_ns > control::STUCK_TURN.as_nanos() as u64)
         });
         if self.shared.set_stuck(stuck)
             && let Some(partition) = stuck
@@ -334,13 +341,14 @@ impl Commits {
 
     /// Commits these marks as the open epoch, if they say anything new. Partitions that this run
     /// does not have keep what an earlier one said.
-    fn cut(&mut self, run_id: &str, marks: BTreeMap<u32, Marks>, now: Instant) {
+    fn cut(&mut self, run_id: &str, marks: BTreeMap<u32, Marks>, now: Instant, watch: &EpochWatch) {
         let mut all = self.committed.clone();
         all.extend(marks);
         if all == self.committed {
             return;
         }
         self.behind_since.get_or_insert(now);
+        watch.cut(now);
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
@@ -349,6 +357,7 @@ impl Commits {
                 if self.failure.take().is_some() {
                     tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
                 }
+                watch.committed();
                 self.committed_epoch = Some(self.epoch);
                 self.epoch += 1;
                 self.committed = all;
@@ -359,6 +368,7 @@ impl Commits {
             Err(error) => {
                 tracing::error!(epoch = self.epoch, %error, retry_after = ?self.retry_after,
                     "cannot commit to the checkpoint; serving goes on");
+                watch.failed(error.to_string());
                 self.failure = Some(error.to_string());
                 self.retry_at = Some(now + self.retry_after);
                 self.retry_after = (self.retry_after * 2).min(LAST_RETRY);

@@ -8,6 +8,7 @@ use thiserror::Error as ThisError;
 
 use crate::auth::AuthKeysError;
 use crate::checkpoint::CheckpointError;
+use crate::control::AdminError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
 use crate::options::OptionError;
@@ -41,6 +42,9 @@ pub enum Error {
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(Arc<CheckpointError>),
+    /// The admin listener cannot be opened.
+    #[error(transparent)]
+    Admin(Arc<AdminError>),
     /// Two services of a session cannot have one name.
     #[error(
         "cannot make 2 services with the same name `{name}`: stop the query `{query}` that serves \
@@ -123,6 +127,12 @@ impl From<CertificateError> for Error {
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Self {
         Error::Checkpoint(Arc::new(error))
+    }
+}
+
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        Error::Admin(Arc::new(error))
     }
 }
 

@@ -12,6 +12,7 @@ mod auth;
 pub mod checkpoint;
 mod connection;
 mod content;
+mod control;
 mod epoch;
 mod error;
 mod http1;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use auth::{AuthKeysError, LineFault};
 pub use checkpoint::CheckpointError;
+pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
 pub use io::listen::BindError;
 pub use io::pin::PinError;

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use crate::io::pin;
 use kinds::{
-    Bytes, Choice, Codings, Cores, Header, Kind, Networks, Number, OptionalNumber, OptionalText,
-    Path, Span, Switch, Text,
+    Admin, Bytes, Choice, Codings, Cores, Header, Kind, Networks, Number, OptionalNumber,
+    OptionalText, Path, Span, Switch, Text,
 };
 
 pub use crate::content::ContentCoding;
 pub use trusted::{Network, TrustedProxies};
-pub use values::{Pinning, PollMode, PortMode, TlsVersion};
+pub use values::{AdminAddress, Pinning, PollMode, PortMode, TlsVersion};
 
 options! {
     /// Where to listen: a name, an IPv4 or IPv6 address (`0.0.0.0` and `::` are all of their
@@ -177,6 +177,17 @@ options! {
     /// How many progress records the query keeps for `recent_progress`.
     recent_progress: usize = 100,
         key "recentProgress", kind Number { min: 0, max: 1_000_000 }, on Writer;
+    /// For how long a checkpoint may be behind before the query counts as not ready; 0 is for ever.
+    max_checkpoint_lag: Duration = Duration::from_secs(60),
+        key "maxCheckpointLag", kind Span, on Writer;
+    /// Where the session's admin listener (health, metrics, API) listens, for all its queries; `none`
+    /// is nowhere. Anything but a loopback address needs a token.
+    admin_address: AdminAddress = AdminAddress::default(),
+        key "adminAddress", kind Admin, on Writer;
+    /// The file that holds the token which the admin listener asks for; without one, the environment
+    /// variable `SNAPBACK_ADMIN_TOKEN` may hold it.
+    admin_token_file: Option<String> = None,
+        key "adminTokenFile", kind OptionalText, on Writer, shown "none";
 }
 
 /// Why an option was refused.

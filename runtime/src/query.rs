@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Weak};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::watch;
 
+use crate::control::{self, EpochWatch, NotReady};
 use crate::epoch::Message;
 use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
 use crate::service_info::ServiceInfo;
 use crate::transport::tls::{CertificateError, Certificates};
@@ -32,6 +35,13 @@ pub(crate) struct Shared {
     pub(crate) service_info: Vec<ServiceInfo>,
     /// Kept alive by the partitions alone; none without TLS.
     certificates: Option<Weak<Certificates>>,
+    /// When it started, in milliseconds since 1970.
+    pub(crate) started_at_ms: u64,
+    pub(crate) max_checkpoint_lag: Duration,
+    /// What the epoch thread tells of its commits.
+    pub(crate) epochs: EpochWatch,
+    /// The partitions, from when they serve.
+    partitions: OnceLock<Vec<PartitionView>>,
     progress_kept: usize,
     state: Mutex<State>,
     ended: Condvar,
@@ -47,6 +57,20 @@ struct State {
     /// The partition whose turn is stuck, if one is.
     stuck: Option<usize>,
     progress: VecDeque<QueryProgress>,
+}
+
+/// What others see of a partition. Its mailbox goes with it.
+pub(crate) struct PartitionView {
+    pub(crate) mailbox: Weak<Mailbox>,
+    pub(crate) published: Arc<CachePadded<Published>>,
+}
+
+impl PartitionView {
+    /// Its open connections; none once it has ended.
+    pub(crate) fn connections(&self) -> usize {
+        let mailbox = self.mailbox.upgrade();
+        mailbox.map_or(0, |mailbox| mailbox.connections())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +94,8 @@ pub struct QueryStatus {
     pub stuck_partition: Option<usize>,
     /// How often a partition panicked, outside of the pipeline's operators, and started anew.
     pub restarts: u64,
+    /// Why it should get no requests now; nothing when it is ready.
+    pub not_ready: Vec<NotReady>,
 }
 
 impl StreamingQuery {
@@ -96,6 +122,11 @@ impl StreamingQuery {
         &self.shared.name
     }
 
+    /// Whether this is its id, its run id or its name.
+    pub(crate) fn is_called(&self, id_or_name: &str) -> bool {
+        [self.id(), self.run_id(), self.name()].contains(&id_or_name)
+    }
+
     /// Where the query listens, one entry per listener.
     pub fn service_info(&self) -> &[ServiceInfo] {
         &self.shared.service_info
@@ -113,9 +144,14 @@ impl StreamingQuery {
 
     /// What the query is doing.
     pub fn status(&self) -> QueryStatus {
+        let not_ready = control::not_ready(&self.shared);
+        let stuck = not_ready.iter().find_map(|reason| match reason {
+            NotReady::StuckTurn { partition, .. } => Some(*partition),
+            _ => None,
+        });
         let state = self.shared.lock();
         let message = match (state.phase, &state.exception) {
-            (Phase::Active, _) => match state.stuck {
+            (Phase::Active, _) => match stuck {
                 None => "answering requests".to_owned(),
                 Some(partition) => format!("partition {partition} is stuck in an operator"),
             },
@@ -130,8 +166,9 @@ impl StreamingQuery {
             message,
             is_active: state.phase != Phase::Ended,
             is_draining: state.phase == Phase::Draining,
-            stuck_partition: state.stuck,
+            stuck_partition: stuck,
             restarts: state.restarts,
+            not_ready,
         }
     }
 
@@ -185,6 +222,8 @@ impl StreamingQuery {
 
     /// Tells the query to stop, and does not wait for it.
     pub(crate) fn request_stop(&self) {
+        // At once, though the epoch thread may be at a commit that takes long.
+        self.shared.begin_drain();
         // The epoch thread is gone when the query has ended.
         let _ = self.shared.epoch_thread.send(Message::Stop);
     }
@@ -261,7 +300,7 @@ pub(crate) struct Identity {
 impl Shared {
     pub(crate) fn new(
         identity: Identity,
-        progress_kept: usize,
+        options: &Options,
         epoch_thread: Sender<Message>,
     ) -> Self {
         let Identity {
@@ -279,7 +318,13 @@ impl Shared {
             service,
             service_info,
             certificates,
-            progress_kept,
+            started_at_ms: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
+            max_checkpoint_lag: options.max_checkpoint_lag,
+            epochs: EpochWatch::default(),
+            partitions: OnceLock::new(),
+            progress_kept: options.recent_progress,
             state: Mutex::new(State {
                 phase: Phase::Active,
                 exception: None,
@@ -303,6 +348,31 @@ impl Shared {
         state.progress.push_back(progress);
         while state.progress.len() > self.progress_kept {
             state.progress.pop_front();
+        }
+    }
+
+    /// Lets others see the partitions.
+    pub(crate) fn show_partitions(&self, partitions: Vec<PartitionView>) {
+        // It is called once, at the start.
+        let _ = self.partitions.set(partitions);
+    }
+
+    /// The partitions; none while the query starts.
+    pub(crate) fn partitions(&self) -> &[PartitionView] {
+        self.partitions.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Where the query is in its life, and the error that ended or ends it.
+    pub(crate) fn phase(&self) -> (Phase, Option<Error>) {
+        let state = self.lock();
+        (state.phase, state.exception.clone())
+    }
+
+    /// From now on the query is not ready.
+    fn begin_drain(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Active {
+            state.phase = Phase::Draining;
         }
     }
 

@@ -1,11 +1,14 @@
 //! The entry point.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
+use crate::control::Admin;
 use crate::error::{Error, Result};
+use crate::options::{AdminAddress, Options};
 use crate::panics;
 use crate::query::StreamingQuery;
 use crate::reader::StreamReader;
@@ -52,6 +55,8 @@ pub(crate) struct Registry {
     changed_async: watch::Sender<u64>,
     /// Runs the futures of all queries; made for the first query that has some.
     runtime: Mutex<Option<Runtime>>,
+    /// Opened by the first query that asks for it.
+    admin: Mutex<Option<Admin>>,
 }
 
 /// A name that is taken, and the query that has it once it has started.
@@ -97,6 +102,12 @@ impl Session {
         serde_json::to_string(&self.service_info(service)).expect("plain data serializes")
     }
 
+    /// Where the admin listener is, which answers for all queries of the session: health, metrics and
+    /// the API. None before the first query that asks for it, and while its port is taken.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.registry.admin().as_ref().and_then(Admin::address)
+    }
+
     /// From now on SIGTERM and Ctrl-C stop all queries of this session in an orderly way, so that
     /// [`await_termination`](StreamingQuery::await_termination) returns; a second signal ends the
     /// process at once, as does one when no query is active.
@@ -130,10 +141,8 @@ impl Streams {
 
     /// The running query with this id, run id or name.
     pub fn get(&self, id_or_name: &str) -> Option<StreamingQuery> {
-        let matches = |query: &StreamingQuery| {
-            [query.id(), query.run_id(), query.name()].contains(&id_or_name)
-        };
-        self.active().into_iter().find(matches)
+        let mut active = self.active().into_iter();
+        active.find(|query| query.is_called(id_or_name))
     }
 
     /// Waits until any query of the session has ended, at once if that happened before this call
@@ -192,6 +201,44 @@ impl Entry {
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queries by name, also those that have ended; those without a handle are about to start.
+    pub(crate) fn queries(&self) -> Vec<(String, Option<StreamingQuery>)> {
+        let entries = self.lock();
+        let queries = entries.iter();
+        queries
+            .map(|entry| (entry.name.clone(), entry.query.clone()))
+            .collect()
+    }
+
+    /// The query of this id, run id or name, also one that has ended.
+    pub(crate) fn find(&self, id_or_name: &str) -> Option<StreamingQuery> {
+        let queries = self.queries().into_iter().filter_map(|(_, query)| query);
+        let mut queries = queries.filter(|query| query.is_called(id_or_name));
+        queries.next()
+    }
+
+    fn admin(&self) -> MutexGuard<'_, Option<Admin>> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the admin listener that a query asks for, unless it is open. It is closed again when
+    /// this call opened it and the query does not start.
+    pub(crate) fn open_admin(self: &Arc<Self>, options: &Options) -> Result<OpenedAdmin> {
+        let mut admin = self.admin();
+        let opens = match &*admin {
+            _ if options.admin_address == AdminAddress::None => false,
+            Some(open) => {
+                open.serves(&options.admin_address)?;
+                false
+            }
+            None => {
+                *admin = Some(Admin::open(options, Arc::downgrade(self))?);
+                true
+            }
+        };
+        Ok(OpenedAdmin(opens.then(|| Arc::clone(self))))
     }
 
     /// The runtime for the futures of queries.
@@ -260,6 +307,24 @@ impl Drop for Registry {
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// An admin listener that is closed unless the query starts that opened it.
+#[derive(Debug)]
+pub(crate) struct OpenedAdmin(Option<Arc<Registry>>);
+
+impl OpenedAdmin {
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for OpenedAdmin {
+    fn drop(&mut self) {
+        if let Some(registry) = self.0.take() {
+            *registry.admin() = None;
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // It answers that the query is about to start, however long the checkpoint takes to open.
+    let admin = session.registry().open_admin(&options)?;
     let (checkpoint, recovered) = open_checkpoint(&options, &service, &name)?;
     if cfg!(panic = "abort") {
         tracing::warn!(
@@ -86,7 +88,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
         },
-        options.recent_progress,
+        &options,
         to_epoch_thread.clone(),
     ));
 
@@ -108,6 +110,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         to_epoch_thread,
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
+    shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
     let epoch_thread = EpochThread::new(
         shared,
@@ -124,6 +127,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .spawn(move || epoch_thread.run())
         .map_err(Error::system("cannot start the epoch thread"))?;
     reservation.keep(query.clone());
+    admin.keep();
     Ok(query)
 }
 
@@ -382,6 +386,7 @@ mod tests {
             options.set(key, value).unwrap();
         }
         options.set("shutdownTimeout", "100ms").unwrap();
+        options.set("adminAddress", "none").unwrap();
         let server = Server {
             session: Session::new(),
             options,

@@ -225,6 +225,7 @@ impl Case {
         let stream = Session::new()
             .read_stream()
             .continuous_server()
+            .option("adminAddress", "none")
             .address("127.0.0.1", 0, "api")
             .option("numPartitions", 1)
             .option("pinning", "off")

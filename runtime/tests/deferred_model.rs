@@ -158,6 +158,7 @@ fn serve(batch: BatchOptions) -> StreamingQuery {
     let requests = Session::new()
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "api")
         .option("numPartitions", 2)
         .load()

@@ -68,6 +68,7 @@ fn a_full_disk_stops_commits_but_not_replies() {
     let query = Session::new()
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "api")
         .option("numPartitions", 1)
         .load()

@@ -62,6 +62,7 @@ fn the_status_table_holds_over_sockets() {
     let query = session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "echo")
         .option("maxRequestBytes", "1 KiB")
         .option("maxHeadBytes", "2 KiB")
@@ -313,6 +314,7 @@ fn each_partition_can_have_a_port() {
     let query = session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "ports")
         .option("numPartitions", 3)
         .option("portMode", "perPartition")
@@ -340,6 +342,7 @@ fn a_unix_socket_serves() {
     let query = session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address(&format!("unix:{}", socket.display()), 0, "unix")
         .option("shutdownTimeout", "100ms")
         .load()

@@ -95,6 +95,7 @@ fn a_stop_answers_what_comes_on_open_connections() {
     let query = session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "drained")
         .load()
         .expect("the options are valid")
@@ -250,6 +251,7 @@ fn a_start_refuses_what_cannot_be() {
     let bound = session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", port(&active), "bound")
         .option("maxPortAttempts", 1)
         .load()

@@ -119,6 +119,7 @@ fn the_same_name_and_port_start_again() {
         let query = session
             .read_stream()
             .continuous_server()
+            .option("adminAddress", "none")
             .address("127.0.0.1", port_number, "again")
             .option("maxPortAttempts", 1)
             .option("shutdownTimeout", "100ms")

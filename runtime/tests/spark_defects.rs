@@ -13,6 +13,7 @@ fn start_at(host: &str) -> StreamingQuery {
     Session::new()
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address(host, 0, "api")
         .load()
         .expect("the options are valid")

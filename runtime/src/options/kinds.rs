@@ -4,7 +4,7 @@ mod http;
 
 use std::time::Duration;
 
-use super::{Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies};
+use super::{AdminAddress, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies};
 pub(super) use http::{Codings, Header};
 
 /// A kind of value. `parse(show(value))` gives the value back if it is allowed, else `None`.
@@ -281,6 +281,42 @@ fn in_largest_unit(value: u64, units: &[(&[&'static str], u64)]) -> (u64, &'stat
         .iter()
         .find(|(_, factor)| value > 0 && value.is_multiple_of(*factor));
     fitting.map_or((value, ""), |(names, factor)| (value / factor, names[0]))
+}
+
+/// A host and a port, or `none`.
+pub(super) struct Admin;
+
+impl Kind<AdminAddress> for Admin {
+    fn parse(&self, text: &str) -> Option<AdminAddress> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("none") {
+            return Some(AdminAddress::None);
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        // An IPv6 address stands in brackets, or its last group would be taken for the port.
+        if bare.is_none() && host.contains(':') {
+            return None;
+        }
+        let host = bare.unwrap_or(host);
+        let fits = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
+        Some(AdminAddress::At {
+            host: fits.then(|| host.to_owned())?,
+            port: port.parse().ok()?,
+        })
+    }
+    fn show(&self, value: &AdminAddress) -> String {
+        value.to_string()
+    }
+    fn allowed(&self) -> String {
+        "`none`, or a host and a port such as `127.0.0.1:4040`, `0.0.0.0:4040` or `[::1]:0`"
+            .to_owned()
+    }
+    fn name(&self) -> String {
+        "`none` or host:port".to_owned()
+    }
 }
 
 /// Cores to pin to: `auto`, `off` or a list.

@@ -72,6 +72,9 @@ fn values_parse_in_the_forms_that_spark_users_write() {
         "file:///tmp/c",
         expect!["file:///tmp/c"],
     );
+    check("adminAddress", "None", expect!["none"]);
+    check("adminAddress", " localhost:0 ", expect!["localhost:0"]);
+    check("adminAddress", "[::1]:4041", expect!["[::1]:4041"]);
 }
 
 #[test]
@@ -154,6 +157,20 @@ fn a_bad_value_is_told_what_is_allowed() {
             "{text}"
         );
     }
+    for text in [
+        "",
+        "4040",
+        ":4040",
+        "::1:4040",
+        "[]:1",
+        "a b:1",
+        "localhost:65536",
+    ] {
+        assert!(
+            Options::default().set("adminAddress", text).is_err(),
+            "{text}"
+        );
+    }
     for text in ["1-", "-1", "1,,2", "1024", "0-99999999999", "a"] {
         assert!(Options::default().set("pinning", text).is_err(), "{text}");
     }
@@ -165,7 +182,7 @@ fn an_unknown_key_is_told_the_nearest_one() {
         "numPartition",
         "2",
         expect![
-            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, acceptEncodings, authKeysFile, authKeysEnv, apiKeyHeader, requestIdHeader, traceContext, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress"
+            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, acceptEncodings, authKeysFile, authKeysEnv, apiKeyHeader, requestIdHeader, traceContext, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress, maxCheckpointLag, adminAddress, adminTokenFile"
         ],
     );
     let nearest = |key: &str| match Options::default().set(key, "1") {

@@ -1,5 +1,7 @@
 //! The types of options that are neither a number nor a text.
 
+use std::fmt;
+
 /// How an idle partition waits for its next request (option `pollMode`).
 ///
 /// A wake-up from sleep costs a request several microseconds; spinning costs the core.
@@ -44,4 +46,39 @@ pub enum Pinning {
     Off,
     /// Partition `i` on the `i`-th core of this list, starting over after the last.
     Cores(Vec<usize>),
+}
+
+/// Where the admin listener of a session listens (option `adminAddress`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminAddress {
+    /// Nowhere: this query does not open it.
+    None,
+    /// At this host and port; port 0 lets the system pick one.
+    At {
+        /// A name or an IP address.
+        host: String,
+        /// The TCP port.
+        port: u16,
+    },
+}
+
+/// `127.0.0.1:4040`, or the next port that is free.
+impl Default for AdminAddress {
+    fn default() -> Self {
+        AdminAddress::At {
+            host: "127.0.0.1".to_owned(),
+            port: 4040,
+        }
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminAddress::None => f.write_str("none"),
+            AdminAddress::At { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            AdminAddress::At { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }

@@ -25,6 +25,7 @@ pub fn read(
     session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, service)
         .option("numPartitions", partitions)
         .option("pinning", "off")

@@ -27,6 +27,7 @@ fn serve_with(options: &[(&str, &str)], pipeline: impl FnOnce(Stream) -> StreamW
     let stream = Session::new()
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, "api")
         .option("numPartitions", 1)
         .option("pinning", "off")

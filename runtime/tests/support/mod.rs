@@ -31,6 +31,7 @@ pub(crate) fn reader_in(session: &Session, path: &str) -> ServerReader {
     session
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, path)
         .option("numPartitions", 1)
         .option("pinning", "off")
