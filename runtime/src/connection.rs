@@ -1,6 +1,7 @@
 //! One connection: bytes in, replies in order, bytes out.
 
 mod deadlines;
+mod phase;
 
 use std::io;
 
@@ -14,6 +15,8 @@ use crate::partition::{Buffers, Policy, Sender, TimeoutKind, TimerId, Worker};
 use crate::transport::{Received, Scratch, Transport};
 pub(crate) use deadlines::TimeLimits;
 use deadlines::{Awaited, Busy, Deadlines};
+use phase::Phase;
+pub(crate) use phase::Served;
 
 /// Requests of one connection that a turn answers before it looks after the others.
 const REQUESTS_PER_TURN: usize = 128;
@@ -57,31 +60,6 @@ pub(crate) struct Connection {
     pub(crate) is_ready: bool,
     /// A deferred reply came in this turn.
     pub(crate) is_replied: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Requests are read and answered.
-    Open,
-    /// The client sends no more; what it sent is answered.
-    Ended,
-    /// The last reply is made; nothing is read until it is sent.
-    Closing,
-    /// Everything is sent; what still comes is thrown away, so many bytes at most.
-    Lingering { left_bytes: usize },
-}
-
-/// What a connection needs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// An event.
-    Waiting,
-    /// Another turn: its share of this one is used up.
-    Again,
-    /// A share of a turn that is for handshakes.
-    Handshake,
-    /// Nothing: it is over.
-    Closed,
 }
 
 impl Connection {
@@ -367,6 +345,11 @@ impl Connection {
                     needed_bytes,
                 }) => {
                     self.wanted_bytes = needed_bytes;
+                    let sender = Sender::new(token, self.transport.peer(), true);
+                    if worker.turns_away_early(&self.decoder, inbox.unparsed(), sender, outbox) {
+                        self.phase = Phase::Closing;
+                        return false;
+                    }
                     if send_continue {
                         outbox.bytes().extend_from_slice(CONTINUE);
                     }

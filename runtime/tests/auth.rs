@@ -123,6 +123,45 @@ fn a_denial_stands_in_its_place_among_pipelined_requests() {
     assert_eq!(client.answer().text(), "1 billing");
 }
 
+/// Who has no key is told so before the body has come, and is not asked for it.
+#[test]
+fn a_body_is_not_awaited_without_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    fs::write(&file, key_line("billing", BILLING)).unwrap();
+    let service = who(with_file(&file));
+    for framing in [
+        "Content-Length: 1000000\r\n\r\n",
+        "Content-Length: 1000000\r\n\r\nthe first bytes",
+        "Expect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\n",
+    ] {
+        let mut client = service.client();
+        client.send(request(&bearer(BILLING), "first"));
+        assert_eq!(client.answer().status, 200);
+        client.send(format!(
+            "POST /api HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n{framing}"
+        ));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.closes()), (401, true), "{framing:?}");
+        assert_eq!(answer.header("x-request-id"), Some("mine"));
+        assert!(client.is_at_end(), "{framing:?}");
+    }
+    // Who has one is asked, and served.
+    let mut client = service.client();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\n{}", bearer(BILLING));
+    client.send(format!(
+        "{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    ));
+    assert_eq!(client.answer().status, 100);
+    client.send("{}");
+    assert_eq!(client.answer().status, 200);
+    client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n"));
+    client.send("{}\r\n0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+}
+
 #[test]
 fn the_name_goes_with_a_deferred_request() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Seek, Write};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use flate2::Compression;
@@ -33,6 +34,43 @@ fn br(data: &[u8]) -> Vec<u8> {
 
 fn zstd(data: &[u8]) -> Vec<u8> {
     compress_to_vec(data, CompressionLevel::Fastest)
+}
+
+/// What a program of Debian makes of the data; `None` if it is not installed.
+fn encoded_by(program: &str, arguments: &[&str], data: &[u8]) -> Option<Vec<u8>> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(data).unwrap();
+    file.rewind().unwrap();
+    let output = Command::new(program).args(arguments).stdin(file).output();
+    let output = output.ok()?;
+    assert!(output.status.success(), "{program} {arguments:?}");
+    Some(output.stdout)
+}
+
+#[test]
+fn what_other_programs_encode_is_decoded() {
+    let service = sums(reader("api"));
+    let mut client = service.client();
+    let large = data(3 * MIB + 17);
+    let mut offset = 0;
+    for (program, encoding, levels) in [
+        ("gzip", "gzip", &["-1", "-6", "-9"][..]),
+        (
+            "zstd",
+            "zstd",
+            &["-1", "-3", "-12", "-19", "--fast=5", "--no-check"],
+        ),
+    ] {
+        for level in levels {
+            let Some(body) = encoded_by(program, &["-c", level], &large) else {
+                eprintln!("skipped: what_other_programs_encode_is_decoded: {program} is missing");
+                break;
+            };
+            let answer = send(&mut client, encoding, &body);
+            assert_eq!(answer.text(), expected(offset, &large), "{program} {level}");
+            offset += 1;
+        }
+    }
 }
 
 /// Answers with the offset of the request, the length of its body and a sum over it.

@@ -90,6 +90,12 @@ impl Decoding {
         &self.output
     }
 
+    /// How much memory its buffers hold.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.output.capacity() + self.between.capacity()
+    }
+
     /// One step of the present decoder; tells whether its input is at an end.
     fn step(
         &mut self,
@@ -106,7 +112,9 @@ impl Decoding {
             Some(decoder) => decoder,
             None => self.decoder.insert(Decoder::new(coding, rest)),
         };
-        let step = decoder.step(rest, &mut self.output, room.min(STEP_BYTES))?;
+        let room = room.min(STEP_BYTES);
+        reserve(&mut self.output, room, self.limit_bytes);
+        let step = decoder.step(rest, &mut self.output, room)?;
         let cost_bytes = step.cost_bytes.max(LEAST_COST_BYTES);
         *budget_bytes = budget_bytes.saturating_sub(cost_bytes);
         let left = self.limit_bytes.checked_sub(self.output.len());
@@ -145,6 +153,16 @@ impl Decoding {
         } else {
             self.between = Vec::new();
         }
+    }
+}
+
+/// Makes room for so many bytes. It grows by doubling, but not above what may come.
+fn reserve(output: &mut Vec<u8>, room: usize, limit_bytes: usize) {
+    let needed = output.len() + room;
+    if needed > output.capacity() {
+        let doubled = output.capacity().saturating_mul(2);
+        let target = doubled.min(limit_bytes.saturating_add(1)).max(needed);
+        output.reserve_exact(target - output.len());
     }
 }
 

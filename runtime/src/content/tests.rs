@@ -170,6 +170,26 @@ fn the_limit_holds_to_the_byte() {
     assert_eq!(Fault::TooLarge { limit_bytes: 1 }.status(), 413);
 }
 
+/// A bomb costs what the largest body costs, as long as it is.
+#[test]
+fn the_memory_of_a_bomb_is_bounded() {
+    let member = gzip(&vec![0; 10 * MIB]);
+    let bomb = member.repeat(1024);
+    let limit_bytes = 3 * MIB;
+    for (encoding, body) in [("gzip", &bomb), ("gzip,gzip", &gzip(&bomb))] {
+        let codings = codings_of(std::iter::once(encoding.as_bytes()), &ContentCoding::ALL);
+        let mut decoding = Decoding::new(codings.unwrap(), limit_bytes);
+        let fault = loop {
+            match decoding.run(body, &mut 1) {
+                Ok(is_whole) => assert!(!is_whole, "10 GiB"),
+                Err(fault) => break fault,
+            }
+            assert!(decoding.buffer_bytes() <= 2 * (limit_bytes + 1));
+        };
+        assert_eq!(fault, Fault::TooLarge { limit_bytes });
+    }
+}
+
 /// What is between two codings may not be larger than the limit either.
 #[test]
 fn a_bomb_in_a_bomb_is_stopped_at_the_limit() {

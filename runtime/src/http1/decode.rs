@@ -124,6 +124,25 @@ impl Decoded<'_, '_> {
     }
 }
 
+impl<'h, 'b> Head<'h, 'b> {
+    /// The request of this head.
+    #[inline]
+    fn with_body(&self, body: &'b [u8], consumed: usize) -> Decoded<'h, 'b> {
+        Decoded {
+            method: self.method,
+            target: self.target,
+            headers: self.headers,
+            body,
+            consumed,
+            keep_alive: self.keep_alive,
+            is_head: self.method == "HEAD",
+            http_minor: self.minor,
+            marks: self.marks,
+            timeout_ms: self.timeout_ms,
+        }
+    }
+}
+
 impl Decoder {
     /// Looks for a whole request at the beginning of `buf`, which are the bytes of the connection
     /// that no request has consumed yet.
@@ -173,6 +192,23 @@ impl Decoder {
         match &mut self.state {
             State::Chunks(chunks) => chunks.remove_framing(buf, limits),
             _ => Ok(buf.len()),
+        }
+    }
+
+    /// The head of a request whose body is still on its way, which seems empty in it.
+    pub(crate) fn head<'h, 'b>(
+        &self,
+        buf: &'b [u8],
+        table: &'h mut HeaderTable<'b>,
+        limits: &Limits,
+    ) -> Option<Decoded<'h, 'b>> {
+        if !matches!(self.state, State::Body { .. } | State::Chunks(_)) {
+            return None;
+        }
+        let start = lines::skip_empty_lines(buf).ok()?;
+        match head::parse(buf, start, table, limits).ok()? {
+            Parsed::Whole(head) => Some(head.with_body(&[], head.end)),
+            Parsed::Not(_) => None,
         }
     }
 
@@ -235,18 +271,7 @@ impl Decoder {
             (Framing::Chunked, _) => return Ok(self.begin_chunks(buf, &head)),
         };
         self.state = State::Fresh;
-        Ok(Step::Request(Decoded {
-            method: head.method,
-            target: head.target,
-            headers: head.headers,
-            body,
-            consumed,
-            keep_alive: head.keep_alive,
-            is_head: head.method == "HEAD",
-            http_minor: head.minor,
-            marks: head.marks,
-            timeout_ms: head.timeout_ms,
-        }))
+        Ok(Step::Request(head.with_body(body, consumed)))
     }
 
     fn begin_chunks(&mut self, buf: &[u8], head: &Head<'_, '_>) -> Step<'static, 'static> {

@@ -12,7 +12,7 @@ use snapback_operators::{CorrelationId, Headers, Peer, Reply, Request};
 use super::worker::{Extras, Sender, Worker};
 use crate::auth::Auth;
 use crate::content::{ContentCoding, Decoding, Fault, codings_of, names_of};
-use crate::http1::{Decoded, Echo, Marks};
+use crate::http1::{Decoded, Decoder, EMPTY_TABLE, Echo, HeaderTable, Marks};
 use crate::options::Options;
 use crate::outbox::Outbox;
 
@@ -85,6 +85,49 @@ impl Worker {
         echo.clear();
         self.echo = echo;
         answered
+    }
+
+    /// Answers a request without a key while its body is still on its way: nobody makes the server
+    /// keep a body who may not send one. Tells whether it did; the connection closes then.
+    #[inline]
+    pub(crate) fn turns_away_early(
+        &mut self,
+        decoder: &Decoder,
+        bytes: &[u8],
+        sender: Sender<'_>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let auth = &self.policy().admission.auth;
+        auth.clone()
+            .is_some_and(|auth| self.deny_early(&auth, decoder, bytes, sender, outbox))
+    }
+
+    #[cold]
+    fn deny_early(
+        &mut self,
+        auth: &Auth,
+        decoder: &Decoder,
+        bytes: &[u8],
+        sender: Sender<'_>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let mut table: HeaderTable<'_> = EMPTY_TABLE;
+        let Some(mut decoded) = decoder.head(bytes, &mut table, &self.policy().limits) else {
+            return false;
+        };
+        let identified = auth
+            .identify(&auth.keys(), Headers::new(decoded.headers))
+            .err();
+        let Some(denial) = identified else {
+            return false;
+        };
+        decoded.keep_alive = false;
+        let mut echo = Echo::default();
+        self.write_echo(&decoded, sender.peer, &mut echo);
+        self.turn_away(&decoded, sender, &echo, outbox, |reply, members| {
+            auth.challenge(denial, reply, members);
+        });
+        true
     }
 
     fn admit(
