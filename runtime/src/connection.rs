@@ -118,6 +118,7 @@ impl Connection {
         if self.phase == Phase::Open
             && !self.readable
             && self.inbox.is_none()
+            && !self.transport.holds_part()
             && let Some(outbox) = &mut self.outbox
             && outbox.end_with_last_slot()
         {
@@ -129,7 +130,10 @@ impl Connection {
     /// the client has sent meanwhile is read. Tells whether it was silent: then bytes that are read
     /// now are of a request that crossed the close.
     pub(crate) fn part(&mut self) -> bool {
-        let is_silent = self.phase == Phase::Open && self.inbox.is_none() && self.outbox.is_none();
+        let is_silent = self.phase == Phase::Open
+            && self.inbox.is_none()
+            && self.outbox.is_none()
+            && !self.transport.holds_part();
         if matches!(self.phase, Phase::Open | Phase::Ended) {
             self.phase = Phase::Closing;
         }
@@ -188,7 +192,8 @@ impl Connection {
             .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
-        if self.phase == Phase::Open && inbox.is_empty() && outbox.is_empty() {
+        let is_idle = inbox.is_empty() && outbox.is_empty() && !self.transport.holds_part();
+        if self.phase == Phase::Open && is_idle {
             self.deadlines
                 .idle(worker.turn_ns(), &worker.policy().times);
         } else {
@@ -383,14 +388,14 @@ impl Connection {
         let awaited = match self.phase {
             Phase::Lingering { .. } => Awaited::Close,
             // Of a client that waits for replies no request is expected.
-            _ if !is_read || inbox.is_empty() => Awaited::Nothing,
+            _ if !is_read || inbox.is_empty() && !self.transport.holds_part() => Awaited::Nothing,
             _ if self.decoder.is_in_body() => Awaited::Body,
             _ => Awaited::Head,
         };
         let has_unsent = !outbox.is_flushed() || self.transport.is_blocked();
         let busy = Busy {
             awaited,
-            taken_bytes: has_unsent.then(|| outbox.taken_bytes()),
+            taken_bytes: has_unsent.then(|| outbox.taken_bytes() + self.transport.flushed_bytes()),
             request_due_ns: outbox.first_due_ns(),
         };
         self.deadlines
@@ -436,7 +441,11 @@ impl Connection {
                 self.socket().reset_on_close();
                 return false;
             }
-            TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Request => return false,
+            TimeoutKind::KeepAlive => {
+                self.transport.say_goodbye();
+                return false;
+            }
+            TimeoutKind::Linger | TimeoutKind::Request => return false,
         };
         let Some(inbox) = self.inbox.take() else {
             return false;
