@@ -90,7 +90,7 @@ impl Worker {
     /// Answers a request without a key while its body is still on its way: nobody makes the server
     /// keep a body who may not send one. Tells whether it did; the connection closes then.
     #[inline]
-    pub(crate) fn turns_away_early(
+    pub(crate) fn denies_early(
         &mut self,
         decoder: &Decoder,
         bytes: &[u8],
@@ -124,7 +124,7 @@ impl Worker {
         decoded.keep_alive = false;
         let mut echo = Echo::default();
         self.write_echo(&decoded, sender.peer, &mut echo);
-        self.turn_away(&decoded, sender, &echo, outbox, |reply, members| {
+        self.deny(&decoded, sender, &echo, outbox, |reply, members| {
             auth.challenge(denial, reply, members);
         });
         true
@@ -149,7 +149,7 @@ impl Worker {
                     let challenge = |reply: &mut Reply<'_>, members: &[(&str, &str)]| {
                         auth.challenge(denial, reply, members);
                     };
-                    return Some(self.turn_away(decoded, sender, echo, outbox, challenge));
+                    return Some(self.deny(decoded, sender, echo, outbox, challenge));
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Worker {
                     }
                     reply.problem_with(fault.status(), &fault.to_string(), members);
                 };
-                Some(self.turn_away(decoded, sender, echo, outbox, refuse))
+                Some(self.deny(decoded, sender, echo, outbox, refuse))
             }
         }
     }
@@ -215,7 +215,7 @@ impl Worker {
 
     /// Answers a request that does not come to the pipeline. It takes no offset.
     #[cold]
-    fn turn_away(
+    fn deny(
         &mut self,
         decoded: &Decoded<'_, '_>,
         sender: Sender<'_>,
