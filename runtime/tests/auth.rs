@@ -260,7 +260,7 @@ fn a_service_does_not_start_without_its_keys() {
     let start = |reader: ServerReader| {
         let requests = reader.load().unwrap();
         let error = requests.map(|_| "").make_reply().write_stream().start();
-        error.err().expect("it has no keys").to_string()
+        error.expect_err("it has no keys").to_string()
     };
     assert!(start(with_file(&file)).contains("authKeysFile"));
     fs::write(
@@ -303,6 +303,6 @@ fn a_variable_may_have_tokens() {
 fn errors_are_values_that_can_be_matched() {
     let missing = with_file(Path::new("no-such-file-of-keys"));
     let error = missing.load().unwrap().map(|_| "").make_reply();
-    let error = error.write_stream().start().err().unwrap();
+    let error = error.write_stream().start().unwrap_err();
     assert!(matches!(error, Error::AuthKeys(_)), "{error}");
 }
