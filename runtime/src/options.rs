@@ -14,12 +14,12 @@ use std::time::Duration;
 use crate::io::pin;
 use kinds::{
     Admin, Bytes, Choice, Codings, Cores, Header, Kind, Networks, Number, OptionalNumber,
-    OptionalText, Path, Span, Switch, Text,
+    OptionalText, Path, SocketNames, Span, Switch, Text,
 };
 
 pub use crate::content::ContentCoding;
 pub use trusted::{Network, TrustedProxies};
-pub use values::{AdminAddress, Pinning, PollMode, PortMode, TlsVersion};
+pub use values::{AdminAddress, ListenFds, Pinning, PollMode, PortMode, TlsVersion};
 
 options! {
     /// Where to listen: a name, an IPv4 or IPv6 address (`0.0.0.0` and `::` are all of their
@@ -86,6 +86,14 @@ options! {
     /// How many ports are tried, counting up from the wanted one, before the start fails.
     max_port_attempts: u32 = 10,
         key "maxPortAttempts", kind Number { min: 1, max: 65_536 }, on Reader;
+    /// Which sockets of the service manager (systemd) to listen at: `auto`, those at `host` and
+    /// `port`, if there are any; a name, those that have it as their `FileDescriptorName`; or `off`.
+    listen_fds: ListenFds = ListenFds::Auto,
+        key "listenFds", kind SocketNames, on Reader;
+    /// The path of a Unix domain socket by which a new process with the same option takes the
+    /// service over from this one, which then drains.
+    handoff_socket: Option<String> = None,
+        key "handoffSocket", kind OptionalText, on Reader, shown "none";
     /// The longest request body, decoded; a longer one is answered 413.
     max_request_bytes: usize = 8 << 20,
         key "maxRequestBytes", kind Bytes { min: 0, max: 1 << 40 }, on Reader;
