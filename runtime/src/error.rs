@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
+use crate::auth::AuthKeysError;
 use crate::checkpoint::CheckpointError;
 use crate::control::AdminError;
 use crate::handoff::HandoffError;
@@ -40,6 +41,9 @@ pub enum Error {
     /// A partition cannot be pinned to its core.
     #[error(transparent)]
     Pin(Arc<PinError>),
+    /// The keys of those who may send requests cannot be used.
+    #[error(transparent)]
+    AuthKeys(#[from] AuthKeysError),
     /// The certificates for TLS cannot be used.
     #[error(transparent)]
     Certificate(Arc<CertificateError>),

@@ -8,8 +8,10 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod auth;
 pub mod checkpoint;
 mod connection;
+mod content;
 mod control;
 mod epoch;
 mod error;
@@ -40,6 +42,7 @@ mod transport;
 mod trigger;
 mod writer;
 
+pub use auth::{AuthKeysError, LineFault};
 pub use checkpoint::CheckpointError;
 pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
@@ -54,8 +57,9 @@ pub use reader::{Server, ServerReader, StreamReader};
 pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
-    BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
-    Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
+    BatchOptions, Chain, ContentType, Context, CorrelationId, Headers, IntoRefusal, IntoReply,
+    Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, SpanId,
+    Table, TraceContext, TraceId, test,
 };
 pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};

@@ -13,6 +13,7 @@ use snapback_operators::{Chain, Run, discard_payload};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use crate::auth::Auth;
 use crate::checkpoint::{Location, Opened, Recovered};
 use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
@@ -25,7 +26,8 @@ use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin, Worker,
+    Acceptor, Admission, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin,
+    Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
@@ -56,6 +58,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // Before anything is taken from a process that still serves.
+    let auth = Auth::of(&options, &service)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
@@ -102,12 +106,15 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     } else {
         None
     };
-    let run = Arc::new(Run::new(service, run_id));
+    let run = Run::new(service, run_id)
+        .with_request_id_header(options.request_id_header.as_deref().map(Box::from))
+        .with_trace_context(options.trace_context);
     let starter = PartitionStarter {
         options: &options,
         entrance,
         chain: &*chain,
-        run,
+        auth,
+        run: Arc::new(run),
         runtime,
         to_epoch_thread: to_epoch_thread.clone(),
     };
@@ -214,6 +221,7 @@ struct PartitionStarter<'s> {
     options: &'s Options,
     entrance: Entrance,
     chain: &'s dyn Chain,
+    auth: Option<Arc<Auth>>,
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
@@ -283,6 +291,7 @@ impl PartitionStarter<'_> {
             self.runtime.clone(),
         );
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
+        let auth = self.auth.clone();
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -299,7 +308,7 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                policy(&options),
+                policy(&options, auth.clone()),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );
@@ -360,7 +369,7 @@ impl PartitionStarter<'_> {
     }
 }
 
-fn policy(options: &Options) -> Policy {
+fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
     Policy {
         limits: Limits {
             max_head_bytes: options.max_head_bytes,
@@ -372,6 +381,7 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        admission: Admission::new(options, auth),
         max_requests: match options.max_requests_per_connection {
             0 => u64::MAX,
             requests => requests,

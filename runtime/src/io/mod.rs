@@ -11,6 +11,7 @@ pub(crate) mod notify;
 pub(crate) mod passing;
 pub(crate) mod pin;
 pub(crate) mod poller;
+pub(crate) mod small_file;
 pub(crate) mod socket;
 mod unix_socket;
 pub(crate) mod usage;

@@ -1,10 +1,13 @@
 //! The kinds of option values: how each is read, written and described.
 
+mod http;
+
 use std::time::Duration;
 
 use super::{
     AdminAddress, ListenFds, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies,
 };
+pub(super) use http::{Codings, Header};
 
 /// A kind of value. `parse(show(value))` gives the value back if it is allowed, else `None`.
 pub(super) trait Kind<T> {
