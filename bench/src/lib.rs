@@ -14,6 +14,7 @@ pub mod compare;
 
 pub mod floor;
 pub mod load;
+pub mod lossless;
 pub mod poller;
 pub mod process;
 
