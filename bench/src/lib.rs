@@ -2,6 +2,7 @@
 //!
 //! - [`floor`]: the hand-written server that nothing can be much faster than.
 //! - [`load`]: the load generator, closed loop and open loop.
+//! - [`tls`]: what TLS costs, plain and secured in pairs.
 //! - [`compare`]: servers against each other, in pairs measured back to back.
 //!
 //! Everything here speaks one workload, `hello`: `POST /my_api` with
@@ -13,6 +14,7 @@ pub mod compare;
 
 pub mod floor;
 pub mod load;
+pub mod lossless;
 pub mod poller;
 pub mod process;
 
@@ -27,3 +29,4 @@ pub const HELLO_PATH: &str = "/my_api";
 #[cfg(feature = "rivals")]
 pub mod rivals;
 pub mod serve;
+pub mod tls;

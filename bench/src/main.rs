@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, load, serve};
+use snapback_bench::{alternate, compare, floor, load, lossless, serve, tls};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -24,8 +24,12 @@ enum Command {
     Rival(snapback_bench::rivals::RivalArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
+    /// Drain servers, and hand them over, under load; fails when a request is lost.
+    Lossless(lossless::LosslessArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
+    /// Measure the plain and the secured port of one service in pairs.
+    Tls(tls::TlsArguments),
     /// Load servers that all stay up in turns, for differences of a few percent.
     Alternate(alternate::AlternateArguments),
 }
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "rivals")]
         Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
+        Command::Lossless(arguments) => lossless::main(&arguments),
+        Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
     };

@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// When it started, in milliseconds since 1970.
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
+    pub(crate) max_in_flight: usize,
     /// What the epoch thread tells of its commits.
     pub(crate) epochs: EpochWatch,
     /// The partitions, from when they serve.
@@ -56,6 +57,10 @@ struct State {
     restarts: u64,
     /// The partition whose turn is stuck, if one is.
     stuck: Option<usize>,
+    /// The process that has taken over.
+    successor: Option<u32>,
+    /// Who has the lock of the checkpoint, while this run waits for it.
+    awaited_lock: Option<String>,
     progress: VecDeque<QueryProgress>,
 }
 
@@ -152,12 +157,20 @@ impl StreamingQuery {
         let state = self.shared.lock();
         let message = match (state.phase, &state.exception) {
             (Phase::Active, _) => match stuck {
-                None => "answering requests".to_owned(),
+                None => match &state.awaited_lock {
+                    None => "answering requests".to_owned(),
+                    Some(holder) => format!(
+                        "answering requests; waiting for the checkpoint's lock, which {holder} has"
+                    ),
+                },
                 Some(partition) => format!("partition {partition} is stuck in an operator"),
             },
-            (Phase::Draining, None) => {
-                "draining: answering what comes on open connections".to_owned()
-            }
+            (Phase::Draining, None) => match state.successor {
+                None => "draining: answering what comes on open connections".to_owned(),
+                Some(pid) => format!(
+                    "draining: process {pid} has taken over; answering what comes on open connections"
+                ),
+            },
             (Phase::Draining, Some(error)) => format!("stopping: {error}"),
             (Phase::Ended, None) => "stopped".to_owned(),
             (Phase::Ended, Some(error)) => format!("ended by an error: {error}"),
@@ -170,6 +183,11 @@ impl StreamingQuery {
             restarts: state.restarts,
             not_ready,
         }
+    }
+
+    /// Whether another process has taken over.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.shared.lock().successor.is_some()
     }
 
     /// The newest progress record, once an interval of the trigger is over.
@@ -322,7 +340,8 @@ impl Shared {
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
             max_checkpoint_lag: options.max_checkpoint_lag,
-            epochs: EpochWatch::default(),
+            max_in_flight: options.max_in_flight,
+            epochs: EpochWatch::new(),
             partitions: OnceLock::new(),
             progress_kept: options.recent_progress,
             state: Mutex::new(State {
@@ -330,6 +349,8 @@ impl Shared {
                 exception: None,
                 restarts: 0,
                 stuck: None,
+                successor: None,
+                awaited_lock: None,
                 progress: VecDeque::new(),
             }),
             ended: Condvar::new(),
@@ -383,6 +404,21 @@ impl Shared {
     /// Notes which partition is stuck; whether that is news.
     pub(crate) fn set_stuck(&self, partition: Option<usize>) -> bool {
         std::mem::replace(&mut self.lock().stuck, partition) != partition
+    }
+
+    /// Notes the process that has taken over.
+    pub(crate) fn set_successor(&self, pid: u32) {
+        self.lock().successor = Some(pid);
+    }
+
+    /// Notes who has the lock of the checkpoint that this run waits for.
+    pub(crate) fn set_awaited_lock(&self, holder: Option<String>) {
+        self.lock().awaited_lock = holder;
+    }
+
+    /// Who has the lock of the checkpoint that this run waits for.
+    pub(crate) fn awaited_lock(&self) -> Option<String> {
+        self.lock().awaited_lock.clone()
     }
 
     /// Notes why the query is about to end; the first reason stays.
