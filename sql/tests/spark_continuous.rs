@@ -47,10 +47,10 @@ fn median(count: usize, mut call: impl FnMut(usize)) -> Duration {
     times[count / 2]
 }
 
-fn greet(client: &mut Client, path: &str, foo: &str) {
-    let body = format!(r#"{{"foo":"{foo}","bar":1}}"#);
+fn greet(client: &mut Client, path: &str, text: &str) {
+    let body = format!(r#"{{"foo":"{text}","bar":1}}"#);
     let answer = client.post(&format!("/{path}"), body);
-    let expected = format!(r#"{{"fooLength":{}}}"#, foo.len());
+    let expected = format!(r#"{{"fooLength":{}}}"#, text.len());
     assert_eq!((answer.status, answer.text()), (200, expected.as_str()));
 }
 
@@ -144,7 +144,7 @@ fn fault_tolerance() -> Result<()> {
             Volatility::Volatile,
             Arc::new(move |arguments| {
                 let call = calls.fetch_add(1, Ordering::Relaxed) + 1;
-                assert!(call % 50 != 0, "the function of the test fails");
+                assert!(!call.is_multiple_of(50), "the function of the test fails");
                 Ok(ColumnarValue::clone(&arguments[0]))
             }),
         )
