@@ -2,6 +2,7 @@
 //!
 //! - [`floor`]: the hand-written server that nothing can be much faster than.
 //! - [`load`]: the load generator, closed loop and open loop.
+//! - [`tls`]: what TLS costs, plain and secured in pairs.
 //! - [`compare`]: servers against each other, in pairs measured back to back.
 //!
 //! Everything here speaks one workload, `hello`: `POST /my_api` with
@@ -29,3 +30,4 @@ pub const HELLO_PATH: &str = "/my_api";
 #[cfg(feature = "rivals")]
 pub mod rivals;
 pub mod serve;
+pub mod tls;

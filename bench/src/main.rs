@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve};
+use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Hostile(hostile::HostileArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
+    /// Measure the plain and the secured port of one service in pairs.
+    Tls(tls::TlsArguments),
     /// Load servers that all stay up in turns, for differences of a few percent.
     Alternate(alternate::AlternateArguments),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Load(arguments) => load::main(&arguments),
         Command::Overload(arguments) => overload::main(&arguments),
         Command::Hostile(arguments) => hostile::main(&arguments),
+        Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
     };

@@ -9,6 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
 
+use crate::tls::SelfSigned;
+
 /// Serves a pipeline until SIGTERM.
 #[derive(Args, Debug)]
 pub struct ServeArguments {
@@ -32,6 +34,9 @@ pub struct ServeArguments {
     /// The interval of epochs, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     trigger_ms: u64,
+    /// Speak TLS, with a certificate that nobody signed but itself.
+    #[arg(long)]
+    tls: bool,
     /// Where the admin listener is, `HOST:PORT`, or `none`.
     #[arg(long, default_value = "none")]
     admin: String,
@@ -123,6 +128,16 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         .option("pinning", &arguments.cores)
         .option("pollMode", &arguments.poll_mode)
         .option("adminAddress", &arguments.admin);
+    // Its files are read at the start, and again when they change: they stay until the end.
+    let certificate = match arguments.tls {
+        true => Some(SelfSigned::new()?),
+        false => None,
+    };
+    if let Some(certificate) = &certificate {
+        reader = reader
+            .option("tlsCertFile", certificate.certificate_file().display())
+            .option("tlsKeyFile", certificate.key_file().display());
+    }
     for option in &arguments.options {
         let (key, value) = option
             .split_once('=')

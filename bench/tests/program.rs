@@ -137,3 +137,18 @@ fn a_comparison_measures_each_pair_in_each_round() {
         }
     }
 }
+
+#[test]
+fn tls_is_measured_beside_plain_http() {
+    let arguments = ["tls", "--unpinned", "--pairs", "1", "--half-ms", "20"];
+    let output = run(&arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    // Ten lines of figures: three scenarios of three kinds, and resumed connections.
+    let lines: Vec<_> = said.lines().filter(|line| line.ends_with(" us")).collect();
+    assert_eq!(lines.len(), 10, "{said}");
+    assert!(
+        lines[9].starts_with("a connection each, TLS 1.3 resumed"),
+        "{said}"
+    );
+}

@@ -60,6 +60,16 @@ fn options() {
     replay("options", 20, snapback_fuzz::options::run);
 }
 
+#[test]
+fn proxy_headers() {
+    replay("proxy", 20, snapback_fuzz::proxy::run);
+}
+
+#[test]
+fn oracle() {
+    replay("oracle", 20, snapback_fuzz::oracle::run);
+}
+
 /// Every target has a corpus and a test above, and all files together are small.
 #[test]
 fn the_corpora_are_complete_and_small() {

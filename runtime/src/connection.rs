@@ -1,21 +1,27 @@
 //! One connection: bytes in, replies in order, bytes out.
 
 mod deadlines;
+mod limits;
 
 use std::io;
 
 use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
+use crate::io::clock::now_ns;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
-use crate::partition::{Buffers, Policy, TimeoutKind, TimerId, Worker};
+use crate::partition::{Buffers, Policy, TimerId, Worker};
 use crate::transport::{Received, Scratch, Transport};
+use deadlines::Deadlines;
 pub(crate) use deadlines::TimeLimits;
-use deadlines::{Awaited, Busy, Deadlines};
 
-/// Requests of one connection that a turn answers before it looks after the others.
-const REQUESTS_PER_TURN: usize = 128;
+/// What one connection may use of a turn before the others are looked after: 128 answers.
+const SHARE: u32 = 1024;
+/// What an answer uses of it; a request that is turned away costs next to nothing.
+const ANSWER: u32 = 8;
+/// Whenever so much was used the clock is looked at, in case the answers take long.
+const LOOK_EVERY: u32 = 256;
 /// What a client may still send behind its last request before its connection is cut. Until then
 /// it is read and thrown away: closing at once would make the kernel send a reset, which can
 /// overtake the reply.
@@ -38,6 +44,9 @@ pub(crate) struct Connection {
     /// The inbox may hold whole requests that had no share of the last turn. Until they are answered
     /// nothing more is read, or who sends faster than it is served would fill the memory.
     undecoded: bool,
+    is_turned_away: bool,
+    /// Since when it has always had more to answer than its share; [`u64::MAX`] when it had not.
+    behind_since_ns: u64,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
     /// How many more requests are answered before it closes.
@@ -94,6 +103,8 @@ impl Connection {
             hung_up: false,
             is_gone: false,
             undecoded: false,
+            is_turned_away: false,
+            behind_since_ns: u64::MAX,
             wanted_bytes: 0,
             requests_left: policy.max_requests,
             deadlines: Deadlines::new(now_ns, &policy.times),
@@ -136,6 +147,7 @@ impl Connection {
         if self.phase == Phase::Open
             && !self.readable
             && self.inbox.is_none()
+            && !self.transport.holds_part()
             && let Some(outbox) = &mut self.outbox
             && outbox.end_with_last_slot()
         {
@@ -147,7 +159,10 @@ impl Connection {
     /// the client has sent meanwhile is read. Tells whether it was silent: then bytes that are read
     /// now are of a request that crossed the close.
     pub(crate) fn part(&mut self) -> bool {
-        let is_silent = self.phase == Phase::Open && self.inbox.is_none() && self.outbox.is_none();
+        let is_silent = self.phase == Phase::Open
+            && self.inbox.is_none()
+            && self.outbox.is_none()
+            && !self.transport.holds_part();
         if matches!(self.phase, Phase::Open | Phase::Ended) {
             self.phase = Phase::Closing;
         }
@@ -206,7 +221,8 @@ impl Connection {
             .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
-        if self.phase == Phase::Open && inbox.is_empty() && outbox.is_empty() {
+        let is_idle = inbox.is_empty() && outbox.is_empty() && !self.transport.holds_part();
+        if self.phase == Phase::Open && is_idle {
             self.deadlines
                 .idle(worker.turn_ns(), &worker.policy().times);
         } else {
@@ -262,6 +278,11 @@ impl Connection {
         // What is not read because replies wait is read when they have gone.
         let more = self.phase == Phase::Open && self.readable;
         let again = (again || more) && !is_full(outbox, worker) || self.transport.is_cut_short();
+        if !again {
+            self.behind_since_ns = u64::MAX;
+        } else if self.undecoded {
+            self.behind_since_ns = self.behind_since_ns.min(worker.turn_ns());
+        }
         Ok(if again {
             Served::Again
         } else if self.is_gone {
@@ -315,7 +336,8 @@ impl Connection {
         inbox: &mut Inbox,
         outbox: &mut Outbox,
     ) -> bool {
-        for _ in 0..REQUESTS_PER_TURN {
+        let mut share = SHARE;
+        loop {
             if inbox.is_empty() {
                 return false;
             }
@@ -327,9 +349,16 @@ impl Connection {
                     self.requests_left -= 1;
                     decoded.keep_alive &= self.requests_left > 0;
                     let peer = self.transport.peer();
-                    let keep_alive = match worker.refusal(&decoded) {
-                        None => worker.answer(&decoded, token, peer, more_follows, outbox),
-                        Some(reason) => worker.refuse(reason, &decoded, more_follows, outbox),
+                    let (keep_alive, cost) = match worker.refusal(&decoded) {
+                        None => {
+                            let keep_alive =
+                                worker.answer(&decoded, token, peer, more_follows, outbox);
+                            (keep_alive, worker.queue_delay().cost_of_answer(ANSWER))
+                        }
+                        Some(reason) => {
+                            let keep_alive = worker.refuse(reason, &decoded, more_follows, outbox);
+                            (keep_alive, 1)
+                        }
                     };
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
@@ -339,7 +368,12 @@ impl Connection {
                         self.phase = Phase::Closing;
                         return false;
                     }
-                    if is_full(outbox, worker) {
+                    let left = share.saturating_sub(cost);
+                    let is_time_to_look = left / LOOK_EVERY < share / LOOK_EVERY;
+                    share = left;
+                    let is_used = is_time_to_look
+                        && (share == 0 || worker.queue_delay().share_is_over(now_ns));
+                    if is_used || is_full(outbox, worker) {
                         return true;
                     }
                 }
@@ -365,7 +399,6 @@ impl Connection {
                 Err(reject) => return self.reject(&reject, worker, outbox),
             }
         }
-        true
     }
 
     #[cold]
@@ -375,75 +408,9 @@ impl Connection {
         false
     }
 
-    /// Notes until when it may wait, unless it is simply idle.
-    fn note_deadlines(&mut self, worker: &Worker, inbox: &Inbox, outbox: &Outbox) {
-        let is_read = self.phase == Phase::Open && !self.undecoded && !is_full(outbox, worker);
-        let awaited = match self.phase {
-            Phase::Lingering { .. } => Awaited::Close,
-            // Of a client that waits for replies no request is expected.
-            _ if !is_read || inbox.is_empty() => Awaited::Nothing,
-            _ if self.decoder.is_in_body() => Awaited::Body,
-            _ => Awaited::Head,
-        };
-        let has_unsent = !outbox.is_flushed() || self.transport.is_blocked();
-        let busy = Busy {
-            awaited,
-            taken_bytes: has_unsent.then(|| outbox.taken_bytes()),
-            request_due_ns: outbox.first_due_ns(),
-        };
-        self.deadlines
-            .busy(worker.turn_ns(), &busy, &worker.policy().times);
-    }
-
-    /// When it is to be looked at though no event comes.
-    #[inline]
-    pub(crate) fn due_ns(&self) -> u64 {
-        self.deadlines.due_ns()
-    }
-
-    /// Gives the offsets of its deferred requests whose time is over to `overdue`.
-    pub(crate) fn take_overdue_requests(&mut self, now_ns: u64, overdue: impl FnMut(u64)) {
-        if let Some(outbox) = self.outbox.as_deref_mut() {
-            outbox.take_overdue(now_ns, overdue);
-            self.deadlines.set_request_due(outbox.first_due_ns());
-        }
-    }
-
-    /// What its client has taken too long for, if anything.
-    pub(crate) fn overdue(&self, now_ns: u64) -> Option<TimeoutKind> {
-        self.deadlines.overdue(now_ns)
-    }
-
-    /// Lets it wait for its next request without limit.
-    pub(crate) fn stay(&mut self) {
-        self.deadlines.stay();
-    }
-
-    /// Ends it because its client took too long. Tells whether there is something to say, which is
-    /// to be sent: the 408 of a request that began. Without that it is to be closed.
-    pub(crate) fn time_out(
-        &mut self,
-        kind: TimeoutKind,
-        worker: &mut Worker,
-        buffers: &mut Buffers,
-    ) -> bool {
-        let reject = match kind {
-            TimeoutKind::Header => Reject::HeadTooSlow,
-            TimeoutKind::Body => Reject::BodyTooSlow,
-            TimeoutKind::Write => {
-                self.socket().reset_on_close();
-                return false;
-            }
-            TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Request => return false,
-        };
-        let Some(inbox) = self.inbox.take() else {
-            return false;
-        };
-        buffers.take_inbox(inbox);
-        let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
-        self.reject(&reject, worker, &mut outbox);
-        self.outbox = Some(outbox);
-        true
+    /// Since when it has been behind, if it is.
+    pub(crate) fn behind_since_ns(&self) -> u64 {
+        self.behind_since_ns
     }
 
     /// Throws away what comes until the client closes as well.

@@ -124,6 +124,13 @@ options! {
     /// How long a connection to which everything was said waits for the client to close it too.
     linger_timeout: Duration = Duration::from_secs(5),
         key "lingerTimeout", kind Span, on Reader;
+    /// How long requests may wait for their turn; when they have waited longer for 100 ms, those
+    /// beyond what fits into that time are answered 503. 0 is without limit.
+    max_queue_delay: Duration = Duration::ZERO,
+        key "maxQueueDelay", kind Span, on Reader;
+    /// How many connections the query holds; further ones are answered 503 and closed.
+    max_connections: usize = 65_536,
+        key "maxConnections", kind Number { min: 1, max: 1 << 32 }, on Reader;
     /// How many requests of a partition may be in deferred operators; further ones are answered 503.
     max_in_flight: usize = 65_536,
         key "maxInFlight", kind Number { min: 1, max: 1 << 32 }, on Reader;

@@ -24,7 +24,7 @@ use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
+    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin, Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
@@ -247,8 +247,19 @@ impl PartitionStarter<'_> {
                 next,
                 policy(&options),
                 deferrals,
+                QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );
-            let acceptor = Acceptor::new(listeners, Arc::clone(&mailbox), shared.clone());
+            // Partitions with listeners of their own know nothing of the others' connections.
+            let max_connections = match options.port_mode {
+                PortMode::Shared => options.max_connections,
+                PortMode::PerPartition => options.max_connections.div_ceil(options.num_partitions),
+            };
+            let acceptor = Acceptor::new(
+                listeners,
+                Arc::clone(&mailbox),
+                shared.clone(),
+                max_connections,
+            );
             let spin = Spin::new(options.poll_mode, options.spin_duration.as_nanos() as u64);
             Partition::new(
                 Arc::clone(&mailbox),

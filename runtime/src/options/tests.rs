@@ -182,7 +182,7 @@ fn an_unknown_key_is_told_the_nearest_one() {
         "numPartition",
         "2",
         expect![
-            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress, maxCheckpointLag, adminAddress, adminTokenFile"
+            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxQueueDelay, maxConnections, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress, maxCheckpointLag, adminAddress, adminTokenFile"
         ],
     );
     let nearest = |key: &str| match Options::default().set(key, "1") {

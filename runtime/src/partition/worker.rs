@@ -10,6 +10,7 @@ use snapback_operators::{
 };
 
 use super::deferrals::{Deferrals, Desk};
+use super::overload::QueueDelay;
 use super::refusal::{Key, Refusals};
 use super::shed::ShedReason;
 use crate::connection::TimeLimits;
@@ -50,6 +51,7 @@ pub(crate) struct Worker {
     chain: Box<dyn Chain>,
     replier: Replier,
     deferrals: Deferrals,
+    queue_delay: QueueDelay,
     /// How many requests were answered in place.
     answered: u64,
     /// Where a reply that comes later is written, before it goes to its place.
@@ -75,6 +77,7 @@ impl Worker {
         next: u64,
         policy: Policy,
         deferrals: Deferrals,
+        queue_delay: QueueDelay,
     ) -> Self {
         let replier = Replier {
             encoder: HeadEncoder::new(unix_seconds()),
@@ -91,6 +94,7 @@ impl Worker {
             chain,
             replier,
             deferrals,
+            queue_delay,
             answered: 0,
             scratch: Vec::new(),
         }
@@ -132,6 +136,12 @@ impl Worker {
         &mut self.deferrals
     }
 
+    /// The time that requests wait.
+    #[inline]
+    pub(crate) fn queue_delay(&mut self) -> &mut QueueDelay {
+        &mut self.queue_delay
+    }
+
     /// When the present turn began.
     #[inline]
     pub(crate) fn turn_ns(&self) -> u64 {
@@ -140,9 +150,9 @@ impl Worker {
 
     /// Why the request must be turned away, if so.
     #[inline]
-    pub(crate) fn refusal(&self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
+    pub(crate) fn refusal(&mut self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
         let has_deadline = decoded.timeout_ms != u64::MAX;
-        if self.deferrals.is_full() | has_deadline {
+        if self.deferrals.is_full() | self.queue_delay.sheds() | has_deadline {
             self.find_refusal(decoded.timeout_ms)
         } else {
             None
@@ -150,9 +160,12 @@ impl Worker {
     }
 
     #[cold]
-    fn find_refusal(&self, timeout_ms: u64) -> Option<ShedReason> {
+    fn find_refusal(&mut self, timeout_ms: u64) -> Option<ShedReason> {
         if self.deferrals.is_full() {
             return Some(ShedReason::InFlight);
+        }
+        if self.queue_delay.sheds() && !self.queue_delay.takes_on(now_ns) {
+            return Some(ShedReason::QueueDelay);
         }
         // The turn may have lasted for longer than the client waits.
         let over_ns = timeout_ms
@@ -181,13 +194,31 @@ impl Worker {
         let key = Key {
             reason,
             persistence,
-            retry_after_s: self.deferrals.retry_after_s(),
+            // Turns are short again within a tenth of a second of less coming in.
+            retry_after_s: match reason {
+                ShedReason::InFlight => self.deferrals.retry_after_s(),
+                _ => 1,
+            },
         };
         let Replier {
             refusals, encoder, ..
         } = &mut self.replier;
         refusals.write(key, encoder, decoded.is_head, outbox.bytes());
         keep_alive
+    }
+
+    /// Turns a connection away.
+    #[cold]
+    pub(crate) fn turn_away(&mut self, retry_after_s: u64, outbox: &mut Outbox) {
+        let key = Key {
+            reason: ShedReason::Connections,
+            persistence: Persistence::Close,
+            retry_after_s,
+        };
+        let Replier {
+            refusals, encoder, ..
+        } = &mut self.replier;
+        refusals.write(key, encoder, false, outbox.bytes());
     }
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.

@@ -222,6 +222,25 @@ impl Transport {
         }
     }
 
+    /// Whether a part of a header, record or handshake message came whose rest is awaited.
+    #[inline]
+    pub(crate) fn holds_part(&self) -> bool {
+        match self.layer.as_deref() {
+            None => false,
+            Some(Layer::Preface(preface)) => preface.holds_part(),
+            Some(Layer::Tls(tls)) => tls.holds_part(),
+        }
+    }
+
+    /// How many sealed bytes that had to wait the kernel has taken by now: a client that reads a
+    /// large record slowly takes some of them, though no byte of a reply counts as sent.
+    pub(crate) fn flushed_bytes(&self) -> u64 {
+        match self.layer.as_deref() {
+            Some(Layer::Tls(tls)) => tls.flushed_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Whether bytes wait here for room in the kernel.
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {

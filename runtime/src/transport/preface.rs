@@ -27,6 +27,10 @@ impl Preface {
         }
     }
 
+    pub(super) fn holds_part(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     /// Reads once. Also tells whether the socket was read empty.
     pub(super) fn fill(
         &mut self,

@@ -139,6 +139,50 @@ fn a_handshake_may_come_byte_by_byte() {
     }
 }
 
+/// Until the handshake is over, and while a part of a record waits for its rest, the time of a head
+/// runs: no byte that comes late prolongs it.
+#[test]
+fn slow_handshakes_and_slow_records_have_the_time_of_a_head() {
+    let authority = Authority::new("ours");
+    let reader = authority.reader("api").option("headerTimeout", "300ms");
+    let service = serve(echo(reader.option("keepAliveTimeout", "1h")));
+    // Nothing, a part of a hello, and a part of a record behind a request.
+    let silent = connect(service.port());
+    let mut hello = Vec::new();
+    session(authority.client_config(&VERSIONS, None))
+        .write_tls(&mut hello)
+        .unwrap();
+    let mut half = connect(service.port());
+    half.write_all(&hello[..hello.len() / 2]).unwrap();
+    let mut client = authority.client(service.port());
+    assert_eq!(client.get("/api").status, 200);
+    let mut record = client.tls().sock.try_clone().unwrap();
+    record.write_all(&[23, 3, 3, 0, 100, 1]).unwrap();
+    for mut stream in [silent, half, record] {
+        let mut rest = Vec::new();
+        // A reset says the same as an end.
+        let _ = stream.read_to_end(&mut rest);
+    }
+    // Who is only silent after a request waits as long as it likes.
+    let mut other = authority.client(service.port());
+    assert_eq!(other.get("/api").status, 200);
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_millis() < 600 {
+        assert_eq!(authority.client(service.port()).get("/api").status, 200);
+    }
+    assert_eq!(other.get("/api").status, 200);
+}
+
+#[test]
+fn a_connection_that_is_idle_for_too_long_ends_with_a_close_notify() {
+    let authority = Authority::new("ours");
+    let reader = authority.reader("api").option("keepAliveTimeout", "100ms");
+    let service = serve(echo(reader));
+    let mut client = authority.client(service.port());
+    assert_eq!(client.get("/api").status, 200);
+    assert_eq!(client.tls().read(&mut [0; 1]).unwrap(), 0);
+}
+
 /// Many clients connect at once, and one that is connected is served between their handshakes.
 #[test]
 fn many_handshakes_leave_turns_to_others() {

@@ -38,6 +38,8 @@ pub(crate) struct TlsStream {
     pending: Vec<u8>,
     /// How much of the plaintext that `write` is given next lies sealed in `pending`.
     sealed_bytes: usize,
+    /// How many pending bytes the kernel has taken by now.
+    flushed_bytes: u64,
     /// The last write used up its share of the turn.
     cut_short: bool,
     closing: Closing,
@@ -77,6 +79,7 @@ impl TlsStream {
             rest,
             pending: Vec::new(),
             sealed_bytes: 0,
+            flushed_bytes: 0,
             cut_short: false,
             closing: Closing::Open,
         }
@@ -89,6 +92,14 @@ impl TlsStream {
 
     pub(crate) fn is_blocked(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    pub(crate) fn holds_part(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    pub(crate) fn flushed_bytes(&self) -> u64 {
+        self.flushed_bytes
     }
 
     pub(crate) fn is_cut_short(&self) -> bool {
@@ -282,6 +293,7 @@ impl TlsStream {
             return Ok(true);
         }
         let taken = socket.write(&self.pending)?;
+        self.flushed_bytes += taken as u64;
         if taken == self.pending.len() {
             self.pending = Vec::new();
             return Ok(true);
