@@ -15,6 +15,7 @@ pub mod compare;
 pub mod floor;
 pub mod hostile;
 pub mod load;
+pub mod lossless;
 pub mod overload;
 pub mod poller;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
+use snapback_bench::{alternate, compare, floor, hostile, load, lossless, overload, serve, tls};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Rival(snapback_bench::rivals::RivalArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
+    /// Drain servers, and hand them over, under load; fails when a request is lost.
+    Lossless(lossless::LosslessArguments),
     /// Ask a server for more than it can do.
     Overload(overload::OverloadArguments),
     /// Measure honest requests beside hostile clients.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "rivals")]
         Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
+        Command::Lossless(arguments) => lossless::main(&arguments),
         Command::Overload(arguments) => overload::main(&arguments),
         Command::Hostile(arguments) => hostile::main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),

@@ -215,6 +215,7 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         Some(port) => println!("listening on {}:{port}", service.host),
         None => println!("listening on {}", service.host),
     }
+    session.notify_service_manager()?;
     query.await_termination()?;
     Ok(ExitCode::SUCCESS)
 }

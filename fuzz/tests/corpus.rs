@@ -46,6 +46,11 @@ fn chunked_bodies() {
 }
 
 #[test]
+fn encoded_bodies() {
+    replay("content", 20, snapback_fuzz::content::run);
+}
+
+#[test]
 fn connections() {
     replay("connection", 20, snapback_fuzz::connection::run);
 }

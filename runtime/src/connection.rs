@@ -2,19 +2,23 @@
 
 mod deadlines;
 mod limits;
+mod phase;
 
 use std::io;
 
+use crate::content::Decoding;
 use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
 use crate::io::clock::now_ns;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
-use crate::partition::{Buffers, Policy, TimerId, Worker};
+use crate::partition::{Buffers, Policy, Sender, TimerId, Worker};
 use crate::transport::{Received, Scratch, Transport};
 use deadlines::Deadlines;
 pub(crate) use deadlines::TimeLimits;
+use phase::Phase;
+pub(crate) use phase::Served;
 
 /// What one connection may use of a turn before the others are looked after: 128 answers.
 const SHARE: u32 = 1024;
@@ -30,6 +34,8 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Connection {
     transport: Transport,
     decoder: Decoder,
+    /// Only while an encoded body is decoded.
+    decoding: Option<Box<Decoding>>,
     /// Only while a part of a request waits for the rest.
     inbox: Option<Box<Inbox>>,
     /// Only while the kernel does not take replies as fast as they are made.
@@ -65,37 +71,13 @@ pub(crate) struct Connection {
     pub(crate) is_replied: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Requests are read and answered.
-    Open,
-    /// The client sends no more; what it sent is answered.
-    Ended,
-    /// The last reply is made; nothing is read until it is sent.
-    Closing,
-    /// Everything is sent; what still comes is thrown away, so many bytes at most.
-    Lingering { left_bytes: usize },
-}
-
-/// What a connection needs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// An event.
-    Waiting,
-    /// Another turn: its share of this one is used up.
-    Again,
-    /// A share of a turn that is for handshakes.
-    Handshake,
-    /// Nothing: it is over.
-    Closed,
-}
-
 impl Connection {
     /// A connection that begins now, under the policy of its partition's worker.
     pub(crate) fn new(transport: Transport, policy: &Policy, now_ns: u64) -> Self {
         Connection {
             transport,
             decoder: Decoder::default(),
+            decoding: None,
             inbox: None,
             outbox: None,
             phase: Phase::Open,
@@ -348,14 +330,26 @@ impl Connection {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
                     self.requests_left -= 1;
                     decoded.keep_alive &= self.requests_left > 0;
-                    let peer = self.transport.peer();
+                    let sender = Sender::new(token, self.transport.peer(), more_follows);
                     let (keep_alive, cost) = match worker.refusal(&decoded) {
                         None => {
-                            let keep_alive =
-                                worker.answer(&decoded, token, peer, more_follows, outbox);
+                            let keep_alive = if !worker.prepares(&decoded) {
+                                worker.answer(&decoded, sender, outbox)
+                            } else {
+                                let decoding = &mut self.decoding;
+                                match worker.prepare(&decoded, sender, decoding, outbox) {
+                                    Some(keep_alive) => keep_alive,
+                                    None => {
+                                        self.requests_left += 1;
+                                        self.decoder.put_back(inbox.unparsed(), &decoded);
+                                        return true;
+                                    }
+                                }
+                            };
                             (keep_alive, worker.queue_delay().cost_of_answer(ANSWER))
                         }
                         Some(reason) => {
+                            self.decoding = None;
                             let keep_alive = worker.refuse(reason, &decoded, more_follows, outbox);
                             (keep_alive, 1)
                         }
@@ -381,6 +375,11 @@ impl Connection {
                     needed_bytes,
                 }) => {
                     self.wanted_bytes = needed_bytes;
+                    let sender = Sender::new(token, self.transport.peer(), true);
+                    if worker.denies_early(&self.decoder, inbox.unparsed(), sender, outbox) {
+                        self.phase = Phase::Closing;
+                        return false;
+                    }
                     if send_continue {
                         outbox.bytes().extend_from_slice(CONTINUE);
                     }

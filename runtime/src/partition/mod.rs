@@ -11,10 +11,12 @@ mod buffers;
 mod connections;
 mod deferrals;
 mod drain;
+mod failure;
 mod handshakes;
 pub(crate) mod latency;
 mod mailbox;
 mod overload;
+mod prepare;
 mod published;
 mod refusal;
 #[allow(dead_code, reason = "the counters are read by whoever shows them")]
@@ -45,12 +47,13 @@ use connections::{Connections, Replies, find, key_of};
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
 pub(crate) use overload::QueueDelay;
+pub(crate) use prepare::Admission;
 pub(crate) use published::Published;
 pub(crate) use shed::TimeoutKind;
 pub(crate) use spin::Spin;
 pub(crate) use timers::TimerId;
 use timers::Timers;
-pub(crate) use worker::{Policy, Worker};
+pub(crate) use worker::{Policy, Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;
