@@ -90,9 +90,11 @@ mod tests {
     use super::*;
     use crate::io::socket::Socket;
     use crate::options::PortMode;
+    use crate::service_info::Scheme;
 
     fn listen(host: &str) -> Arc<Listener> {
-        let bound = bind(&Address::new(host, 0), PortMode::Shared, 1, 1).expect("it is free");
+        let bound = bind(&Address::new(host, 0), Scheme::Http, PortMode::Shared, 1, 1);
+        let bound = bound.expect("it is free");
         Arc::clone(&bound[0][0])
     }
 
