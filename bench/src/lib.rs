@@ -13,7 +13,9 @@ pub mod alternate;
 pub mod compare;
 
 pub mod floor;
+pub mod hostile;
 pub mod load;
+pub mod overload;
 pub mod poller;
 pub mod process;
 

@@ -31,7 +31,7 @@ use clap::Args;
 
 pub use generator::{Edge, LoadError, run, run_observed};
 pub use options::{Body, LoadOptions, parse_duration};
-pub use record::ErrorCounts;
+pub use record::{ErrorCounts, STEP_NS, Step};
 pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
 pub use schedule::{Arrivals, Schedule};

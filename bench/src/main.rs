@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, load, serve, tls};
+use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -24,6 +24,10 @@ enum Command {
     Rival(snapback_bench::rivals::RivalArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
+    /// Ask a server for more than it can do.
+    Overload(overload::OverloadArguments),
+    /// Measure honest requests beside hostile clients.
+    Hostile(hostile::HostileArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
     /// Measure the plain and the secured port of one service in pairs.
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "rivals")]
         Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
-        Command::Tls(arguments) => tls::main(&arguments),
+use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
     };

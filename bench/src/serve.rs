@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
 
@@ -50,6 +52,10 @@ enum Service {
     Hello,
     /// Any request is answered with `{"id":"<request id>"}`.
     Id,
+    /// As `hello`, with an operator of 100 µs of CPU time.
+    Busy,
+    /// Any request is answered with a body of 1 MiB.
+    Large,
     /// As `hello`, but the pipeline panics at `{"foo":"poison",…}`.
     Poison,
     /// The body says what happens: `panic`, `refuse` (422), `defer…` (through a future, a batch and
@@ -77,6 +83,17 @@ struct FooLength {
 #[derive(Serialize)]
 struct Id {
     id: String,
+}
+
+/// Works for 100 µs of this thread's CPU time, so that a thread that waits for its core does not
+/// count as one that works.
+fn work() {
+    let start = clock_gettime(ClockId::ThreadCPUTime);
+    let spent = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        (now.tv_sec - start.tv_sec) * 1_000_000_000 + now.tv_nsec - start.tv_nsec
+    };
+    while spent() < 100_000 {}
 }
 
 /// Serves until SIGTERM or Ctrl-C; prints `listening on …` once it does.
@@ -146,6 +163,24 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
             })
             .make_reply()
             .write_stream(),
+        Service::Busy => requests
+            .parse_request::<Hello>()
+            .map(|row| {
+                work();
+                FooLength {
+                    foo_length: row.foo.chars().count(),
+                }
+            })
+            .make_reply()
+            .write_stream(),
+        Service::Large => {
+            let body: Arc<[u8]> = vec![b'x'; 1 << 20].into();
+            requests
+                .make_reply_with(move |_, reply| {
+                    reply.bytes(&body);
+                })
+                .write_stream()
+        }
         Service::Mixed => requests
             .map(|request| String::from_utf8_lossy(request.body()).into_owned())
             .try_map(|body| match body.as_str() {

@@ -305,11 +305,14 @@ impl<'a> Generator<'a> {
                 } = self;
                 connection.replies(&input[..count], parser, |reply, body, request| {
                     if *window_open {
-                        record.completed += 1;
+                        record.arrived(reply.status, now_ns.saturating_sub(*begin_ns));
                     }
                     if (*begin_ns..*end_ns).contains(&request.due_ns) {
-                        let latency_ns = now_ns.saturating_sub(request.due_ns);
-                        record.latency_ns.saturating_record(latency_ns);
+                        let (histogram, from_ns) = match reply.status {
+                            503 => (&mut record.shed_ns, request.sent_ns),
+                            _ => (&mut record.latency_ns, request.due_ns),
+                        };
+                        histogram.saturating_record(now_ns.saturating_sub(from_ns));
                     }
                     match reply.status {
                         400..500 => record.errors.status_4xx += 1,

@@ -5,6 +5,20 @@ use serde::Serialize;
 
 use super::connection::Fault;
 
+/// How long a step of the timeline is.
+pub const STEP_NS: u64 = 100_000_000;
+/// Steps that are kept, ten minutes; later replies count in the last one.
+const MAX_STEPS: usize = 6000;
+
+/// What arrived in one step of the timeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Replies that are no errors.
+    pub good: u64,
+    /// Replies 503.
+    pub shed: u64,
+}
+
 /// What went wrong, by kind; each counts requests, unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ErrorCounts {
@@ -64,8 +78,12 @@ impl ErrorCounts {
 /// The counters and histograms of a run.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// Of each request that was due in the window, from when it was due, in ns.
+    /// Of each request that was due in the window and not shed, from when it was due, in ns.
     pub(super) latency_ns: Histogram<u64>,
+    /// Of each that was answered 503, from when it was sent: how long it takes to be told.
+    pub(super) shed_ns: Histogram<u64>,
+    /// What arrived when, from the begin of the window.
+    pub(super) timeline: Vec<Step>,
     /// Of each request of an open loop that found a connection free: how late this program was.
     pub(super) lag_ns: Histogram<u64>,
     /// Over the whole run: an error in the warm-up is one, too.
@@ -83,10 +101,27 @@ impl Record {
     pub(super) fn new() -> Record {
         Record {
             latency_ns: histogram(),
+            shed_ns: histogram(),
+            timeline: Vec::new(),
             lag_ns: histogram(),
             errors: ErrorCounts::default(),
             completed: 0,
             idle_ns: 0,
+        }
+    }
+
+    /// Notes a reply of this status that arrived so long after the window began.
+    #[inline]
+    pub(super) fn arrived(&mut self, status: u16, since_begin_ns: u64) {
+        self.completed += 1;
+        let index = ((since_begin_ns / STEP_NS) as usize).min(MAX_STEPS - 1);
+        if index >= self.timeline.len() {
+            self.timeline.resize(index + 1, Step::default());
+        }
+        match status {
+            503 => self.timeline[index].shed += 1,
+            400.. => {}
+            _ => self.timeline[index].good += 1,
         }
     }
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::options::LoadOptions;
-use super::record::{ErrorCounts, Record};
+use super::record::{ErrorCounts, Record, Step};
 use super::schedule::Arrivals;
 use crate::poller::PollMode;
 
@@ -31,8 +31,14 @@ pub struct LoadReport {
     pub completed: u64,
     /// Those per second.
     pub throughput_per_s: f64,
-    /// From when a request was due, for each that was due in the window.
+    /// From when a request was due, for each that was due in the window and not answered 503.
     pub latency: Percentiles,
+    /// From when a request was sent that was answered 503.
+    pub shed: Percentiles,
+    /// How many those were.
+    pub shed_count: u64,
+    /// What arrived in each tenth of a second of the window.
+    pub timeline: Vec<Step>,
     /// How late the load generator itself sent requests of an open loop.
     pub lag: Percentiles,
     /// The part of the window, from 0 to 1, in which the load generator had something to do.
@@ -99,6 +105,9 @@ impl LoadReport {
             completed: record.completed,
             throughput_per_s: per_window(record.completed as f64),
             latency: Percentiles::of(&record.latency_ns),
+            shed: Percentiles::of(&record.shed_ns),
+            shed_count: record.shed_ns.len(),
+            timeline: record.timeline,
             lag: Percentiles::of(&record.lag_ns),
             busy: 1.0 - per_window(record.idle_ns as f64 / 1e9).min(1.0),
             errors: record.errors,
