@@ -4,6 +4,9 @@
 //! - [`load`]: the load generator, closed loop and open loop.
 //! - [`tls`]: what TLS costs, plain and secured in pairs.
 //! - [`compare`]: servers against each other, in pairs measured back to back.
+//! - [`alternate`]: two servers that stay up, loaded in turns.
+//! - [`hostile`]: honest requests beside clients that mean harm.
+//! - [`overload`]: a server that is asked for more than it can do.
 //!
 //! Everything here speaks one workload, `hello`: `POST /my_api` with
 //! `{"foo":"hello world","bar":42}` is answered with `{"fooLength":11}`.
@@ -11,13 +14,19 @@
 pub mod address;
 pub mod alternate;
 pub mod compare;
-
 pub mod floor;
+pub mod footprint;
 pub mod hostile;
 pub mod load;
+pub mod output;
 pub mod overload;
 pub mod poller;
 pub mod process;
+pub mod random;
+#[cfg(feature = "rivals")]
+pub mod rivals;
+pub mod serve;
+pub mod tls;
 
 /// The body that a client of the workload `hello` sends.
 pub const HELLO_BODY: &str = r#"{"foo":"hello world","bar":42}"#;
@@ -27,7 +36,3 @@ pub const HELLO_REPLY: &str = r#"{"fooLength":11}"#;
 
 /// Where a server of the workload `hello` listens for requests.
 pub const HELLO_PATH: &str = "/my_api";
-#[cfg(feature = "rivals")]
-pub mod rivals;
-pub mod serve;
-pub mod tls;

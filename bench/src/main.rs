@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         #[cfg(feature = "rivals")]
         Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
-use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
+        Command::Overload(arguments) => overload::main(&arguments),
+        Command::Hostile(arguments) => hostile::main(&arguments),
+        Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
     };
