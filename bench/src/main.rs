@@ -28,6 +28,8 @@ enum Command {
     Overload(overload::OverloadArguments),
     /// Measure honest requests beside hostile clients.
     Hostile(hostile::HostileArguments),
+    /// Be hostile to a server: the clients of `hostile` alone.
+    Attack(hostile::AttackArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
     /// Measure the plain and the secured port of one service in pairs.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Load(arguments) => load::main(&arguments),
         Command::Overload(arguments) => overload::main(&arguments),
         Command::Hostile(arguments) => hostile::main(&arguments),
+        Command::Attack(arguments) => hostile::attack_main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
