@@ -7,6 +7,7 @@
 //! - [`alternate`]: two servers that stay up, loaded in turns.
 //! - [`hostile`]: honest requests beside clients that mean harm.
 //! - [`overload`]: a server that is asked for more than it can do.
+//! - [`soak`]: millions of requests of every kind, and a memory that must not grow.
 //!
 //! Everything here speaks one workload, `hello`: `POST /my_api` with
 //! `{"foo":"hello world","bar":42}` is answered with `{"fooLength":11}`.
@@ -26,6 +27,7 @@ pub mod random;
 #[cfg(feature = "rivals")]
 pub mod rivals;
 pub mod serve;
+pub mod soak;
 pub mod tls;
 
 /// The body that a client of the workload `hello` sends.

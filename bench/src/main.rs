@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, tls};
+use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, soak, tls};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Hostile(hostile::HostileArguments),
     /// Be hostile to a server: the clients of `hostile` alone.
     Attack(hostile::AttackArguments),
+    /// Send millions of requests of every kind, and watch the server's memory.
+    Soak(soak::SoakArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
     /// Measure the plain and the secured port of one service in pairs.
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Overload(arguments) => overload::main(&arguments),
         Command::Hostile(arguments) => hostile::main(&arguments),
         Command::Attack(arguments) => hostile::attack_main(&arguments),
+        Command::Soak(arguments) => soak::main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),
