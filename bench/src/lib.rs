@@ -5,6 +5,7 @@
 //! - [`tls`]: what TLS costs, plain and secured in pairs.
 //! - [`compare`]: servers against each other, in pairs measured back to back.
 //! - [`alternate`]: two servers that stay up, loaded in turns.
+//! - [`lossless`]: drains and hand-overs under load, in which nothing may be lost.
 //! - [`hostile`]: honest requests beside clients that mean harm.
 //! - [`overload`]: a server that is asked for more than it can do.
 //! - [`soak`]: millions of requests of every kind, and a memory that must not grow.
@@ -19,6 +20,7 @@ pub mod floor;
 pub mod footprint;
 pub mod hostile;
 pub mod load;
+pub mod lossless;
 pub mod output;
 pub mod overload;
 pub mod poller;

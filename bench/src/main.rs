@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, hostile, load, overload, serve, soak, tls};
+use snapback_bench::{
+    alternate, compare, floor, hostile, load, lossless, overload, serve, soak, tls,
+};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -32,6 +34,8 @@ enum Command {
     Attack(hostile::AttackArguments),
     /// Send millions of requests of every kind, and watch the server's memory.
     Soak(soak::SoakArguments),
+    /// Drain servers, and hand them over, under load; fails when a request is lost.
+    Lossless(lossless::LosslessArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
     /// Measure the plain and the secured port of one service in pairs.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Hostile(arguments) => hostile::main(&arguments),
         Command::Attack(arguments) => hostile::attack_main(&arguments),
         Command::Soak(arguments) => soak::main(&arguments),
+        Command::Lossless(arguments) => lossless::main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),

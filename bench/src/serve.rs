@@ -239,6 +239,7 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         Some(port) => println!("listening on {}:{port}", service.host),
         None => println!("listening on {}", service.host),
     }
+    session.notify_service_manager()?;
     match &arguments.progress {
         Some(path) => write_progress(&query, path, Duration::from_millis(arguments.trigger_ms))?,
         None => query.await_termination()?,

@@ -31,7 +31,10 @@ fn hostile(assaults: &str, more: &[&str]) -> (Output, Value) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hostile.json");
     let path_text = path.to_string_lossy();
-    let mut arguments = vec!["hostile", "--assaults", assaults, "--json", &path_text];
+    // Records of turns that are short beside a window.
+    let server = "large={self} serve large --listen 127.0.0.1:0 --cores {core} --trigger-ms 20 --progress {progress}";
+    let mut arguments = vec!["hostile", "--assaults", assaults, "--server", server];
+    arguments.extend(["--json", &path_text]);
     let small =
         "--scale=0.01 --ramp=50ms --poison-rate=50 --duration=150ms --warmup=10ms --newcomers=50";
     arguments.extend(small.split(' '));

@@ -46,6 +46,11 @@ fn chunked_bodies() {
 }
 
 #[test]
+fn encoded_bodies() {
+    replay("content", 20, snapback_fuzz::content::run);
+}
+
+#[test]
 fn connections() {
     replay("connection", 20, snapback_fuzz::connection::run);
 }
@@ -58,6 +63,16 @@ fn checkpoints() {
 #[test]
 fn options() {
     replay("options", 20, snapback_fuzz::options::run);
+}
+
+#[test]
+fn proxy_headers() {
+    replay("proxy", 20, snapback_fuzz::proxy::run);
+}
+
+#[test]
+fn oracle() {
+    replay("oracle", 20, snapback_fuzz::oracle::run);
 }
 
 /// Every target has a corpus and a test above, and all files together are small.

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use crate::defer::{Host, Place, Ticket, Work};
 use crate::reply::Reply;
-use crate::request::Request;
+use crate::request::{CorrelationId, Request};
 
 /// The request of a row and the reply to it.
 pub struct Context<'c, 'r> {
@@ -64,10 +64,21 @@ impl<'c, 'r> Context<'c, 'r> {
     /// Answers 500: an operator failed at this request. Whoever drives the chain logs it.
     #[cold]
     pub fn fail(&mut self) {
-        let detail = format!("the pipeline failed at request {}", self.request.id());
         self.reply.reset();
-        self.reply.problem(500, &detail);
+        self.problem(500, "the pipeline failed at request");
         self.failed = true;
+    }
+
+    /// Answers with a problem document that names the request behind `what`: by its own id, and by
+    /// the client's as well, if it has sent one.
+    #[cold]
+    pub fn problem(&mut self, status: u16, what: &str) {
+        let detail = format!("{what} {}", self.request.id());
+        let members = match self.request.correlation_id() {
+            CorrelationId::Taken(id) => &[("correlationId", id)][..],
+            CorrelationId::Made(_) => &[],
+        };
+        self.reply.problem_with(status, &detail, members);
     }
 
     /// Whether an operator failed at this request.

@@ -105,17 +105,27 @@ impl<R: Finished> Sink<R> for End {
 /// The head of a deferred request. Its body is not kept: a row that waits owns what it needs.
 ///
 /// Heads are pooled: a warm one is filled again without an allocation.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct KeptHead {
-    /// Method, target, then names and values.
+    /// Method, target, identity, then names and values.
     bytes: Vec<u8>,
     method_end: usize,
     target_end: usize,
+    /// Where the identity ends, if there is one.
+    identity_end: Option<usize>,
     /// Where each name and value ends.
     fields: Vec<(usize, usize)>,
     partition: u32,
     offset: u64,
     peer: Option<Peer>,
+}
+
+/// Shows neither query nor header values: they may hold secrets.
+impl fmt::Debug for KeptHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = (self.partition, self.offset);
+        write!(f, "KeptHead({place:?}, {} fields)", self.fields.len())
+    }
 }
 
 impl KeptHead {
@@ -127,6 +137,10 @@ impl KeptHead {
         self.method_end = self.bytes.len();
         self.bytes.extend_from_slice(request.target().as_bytes());
         self.target_end = self.bytes.len();
+        self.identity_end = request.identity().map(|identity| {
+            self.bytes.extend_from_slice(identity.as_bytes());
+            self.bytes.len()
+        });
         for (name, value) in request.headers().iter() {
             self.bytes.extend_from_slice(name.as_bytes());
             let name_end = self.bytes.len();
@@ -147,7 +161,8 @@ impl KeptHead {
     pub fn with_request<T>(&self, run: &Run, work: impl FnOnce(&Request<'_>) -> T) -> T {
         let text = |range| str::from_utf8(&self.bytes[range]).unwrap_or_default();
         let mut table = [httparse::EMPTY_HEADER; 100];
-        let mut start = self.target_end;
+        let identity = self.identity_end.map(|end| text(self.target_end..end));
+        let mut start = self.identity_end.unwrap_or(self.target_end);
         let fields = table.iter_mut().zip(&self.fields);
         let count = fields.len();
         for (field, (name_end, value_end)) in fields {
@@ -161,7 +176,8 @@ impl KeptHead {
             text(self.method_end..self.target_end),
         );
         let request = Request::new(self.id(run), method, target, &peer)
-            .with_headers(crate::Headers::new(&table[..count]));
+            .with_headers(crate::Headers::new(&table[..count]))
+            .with_identity(identity);
         work(&request)
     }
 }

@@ -44,6 +44,7 @@ mod row;
 mod row_fn;
 mod send_reply;
 pub mod test;
+mod trace;
 mod try_map;
 mod update;
 
@@ -64,7 +65,7 @@ pub use pipeline::{Detached, Origin, Pipeline};
 pub use process::Process;
 pub use refusal::{IntoRefusal, Refusal};
 pub use reply::{ContentType, Reply, ReplyFault, ReplyHead, reason_phrase};
-pub use request::{Peer, Request, RequestId, Run};
+pub use request::{CorrelationId, Peer, REQUEST_ID_HEADER, Request, RequestId, Run};
 pub use row::{Finished, Owned, ParseSafe, Replied, Requests, Row, Unparsed};
 pub use row_fn::{Plain, RowFn, WithRequest};
 pub use send_reply::{IntoReply, SendReply};
@@ -72,5 +73,6 @@ pub use snapback_derive::Row;
 
 // The derive writes `::snapback::Row`, since that is the crate which users name.
 extern crate self as snapback;
+pub use trace::{SpanId, TraceContext, TraceId};
 pub use try_map::TryMap;
 pub use update::Update;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::headers::Headers;
+use crate::trace::TraceContext;
 
 /// One request: its id, head and body, all borrowed from the connection's inbox.
 ///
@@ -31,6 +32,7 @@ pub struct Request<'r> {
     headers: Headers<'r>,
     body: &'r [u8],
     peer: &'r Peer,
+    identity: Option<&'r str>,
 }
 
 impl<'r> Request<'r> {
@@ -44,6 +46,7 @@ impl<'r> Request<'r> {
             headers: Headers::new(&[]),
             body: &[],
             peer,
+            identity: None,
         }
     }
 
@@ -61,10 +64,44 @@ impl<'r> Request<'r> {
         Request { body, ..self }
     }
 
+    /// The same request, whose sender has proved to be this one.
+    #[inline]
+    #[must_use]
+    pub fn with_identity(self, identity: Option<&'r str>) -> Self {
+        Request { identity, ..self }
+    }
+
     /// The id, which is never given twice.
     #[inline]
     pub fn id(&self) -> RequestId<'r> {
         self.id
+    }
+
+    /// The id under which logs of several systems find the request: the client's own, if it sent a
+    /// usable one in `x-request-id` (the option `requestIdHeader`), or else [`id`](Self::id).
+    ///
+    /// A usable one has 1 to 128 visible characters of ASCII, and there is one such header.
+    pub fn correlation_id(&self) -> CorrelationId<'r> {
+        let name = self.id.run.request_id_header.as_deref();
+        let sent = name.and_then(|name| sole(self.headers.get_all(name)));
+        sent.and_then(usable_id)
+            .map_or(CorrelationId::Made(self.id), CorrelationId::Taken)
+    }
+
+    /// The trace that the request belongs to: the client's, from `traceparent` (W3C Trace Context),
+    /// or a new one. Each look gives the same.
+    ///
+    /// The server's own part of the trace has an id as well; give
+    /// [`TraceContext::traceparent`] to services that the pipeline calls.
+    pub fn trace(&self) -> TraceContext<'r> {
+        TraceContext::of(self)
+    }
+
+    /// Who sent the request: the name of the key that it brought, where the service asks for keys
+    /// (the options `authKeysFile` and `authKeysEnv`).
+    #[inline]
+    pub fn identity(&self) -> Option<&'r str> {
+        self.identity
     }
 
     /// The method as it was sent, for example `POST`.
@@ -149,7 +186,42 @@ impl fmt::Debug for Request<'_> {
             .field("headers", &self.headers)
             .field("body_bytes", &self.body.len())
             .field("peer", &self.peer)
+            .field("identity", &self.identity)
             .finish()
+    }
+}
+
+/// The longest id of a client that is taken.
+const MAX_CORRELATION_ID_BYTES: usize = 128;
+
+/// The only one, if there is one.
+pub(crate) fn sole<'r>(mut values: impl Iterator<Item = &'r [u8]>) -> Option<&'r [u8]> {
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// A client's id that may stand in headers, logs and JSON as it is.
+fn usable_id(value: &[u8]) -> Option<&str> {
+    let fits = (1..=MAX_CORRELATION_ID_BYTES).contains(&value.len());
+    let is_visible = fits && value.iter().all(u8::is_ascii_graphic);
+    is_visible.then(|| str::from_utf8(value).unwrap_or_default())
+}
+
+/// The id under which logs of several systems find a request; see
+/// [`Request::correlation_id`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorrelationId<'r> {
+    /// The client's, or that of a proxy in front.
+    Taken(&'r str),
+    /// None was sent: the request's own id.
+    Made(RequestId<'r>),
+}
+
+impl fmt::Display for CorrelationId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CorrelationId::Taken(id) => f.write_str(id),
+            CorrelationId::Made(id) => id.fmt(f),
+        }
     }
 }
 
@@ -176,7 +248,14 @@ impl fmt::Display for Peer {
 pub struct Run {
     service: Box<str>,
     id: Box<str>,
+    /// Where clients give their own ids, if they are heeded.
+    request_id_header: Option<Box<str>>,
+    /// Whether clients' traces are heeded.
+    trace_context: bool,
 }
+
+/// Where clients give the ids of their requests, unless the query is told otherwise.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
 impl Run {
     /// The run `id` of the query that serves `service`. The id must be new at each start.
@@ -184,7 +263,37 @@ impl Run {
         Run {
             service: service.into(),
             id: id.into(),
+            request_id_header: Some(REQUEST_ID_HEADER.into()),
+            trace_context: true,
         }
+    }
+
+    /// The same run, whose clients give the ids of their requests in this header; `None`: nowhere.
+    #[must_use]
+    pub fn with_request_id_header(self, name: Option<Box<str>>) -> Self {
+        Run {
+            request_id_header: name,
+            ..self
+        }
+    }
+
+    /// The same run, which heeds `traceparent` or does not.
+    #[must_use]
+    pub fn with_trace_context(self, trace_context: bool) -> Self {
+        Run {
+            trace_context,
+            ..self
+        }
+    }
+
+    /// Where clients give the ids of their requests, if these are heeded.
+    pub fn request_id_header(&self) -> Option<&str> {
+        self.request_id_header.as_deref()
+    }
+
+    /// Whether `traceparent` is heeded.
+    pub fn trace_context(&self) -> bool {
+        self.trace_context
     }
 
     /// The name of the originating service.
@@ -222,6 +331,11 @@ pub struct RequestId<'r> {
 }
 
 impl<'r> RequestId<'r> {
+    /// What the ids of the run share.
+    pub(crate) fn of_run(&self) -> &'r Run {
+        self.run
+    }
+
     /// The service that took the request.
     pub fn service(&self) -> &'r str {
         self.run.service()

@@ -18,6 +18,7 @@ pub struct TestService {
     chain: Box<dyn Chain>,
     run: Run,
     offset: u64,
+    identity: Option<String>,
 }
 
 impl TestService {
@@ -26,7 +27,25 @@ impl TestService {
             chain,
             run: Run::new("test", "test"),
             offset: 0,
+            identity: None,
         }
+    }
+
+    /// From now on the requests come from whoever has this name, as if they had brought its key; see
+    /// [`Request::identity`].
+    ///
+    /// ```
+    /// # use snapback_operators::Pipeline;
+    /// let mut service = Pipeline::detached()
+    ///     .map(|request| request.identity().unwrap_or("nobody").to_owned())
+    ///     .make_reply()
+    ///     .test();
+    /// service.get("/").expect(200, "nobody");
+    /// service.identify(Some("billing")).get("/").expect(200, "billing");
+    /// ```
+    pub fn identify(&mut self, identity: Option<&str>) -> &mut Self {
+        self.identity = identity.map(str::to_owned);
+        self
     }
 
     /// Sends a POST with this body.
@@ -65,7 +84,8 @@ impl TestService {
             &Peer::Unix,
         )
         .with_headers(Headers::new(&fields))
-        .with_body(body.as_ref());
+        .with_body(body.as_ref())
+        .with_identity(self.identity.as_deref());
         self.offset += 1;
         let (mut out, mut head) = (Vec::new(), ReplyHead::default());
         let mut host = TestHost::default();

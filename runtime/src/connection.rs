@@ -1,21 +1,31 @@
 //! One connection: bytes in, replies in order, bytes out.
 
 mod deadlines;
+mod limits;
+mod phase;
 
 use std::io;
 
+use crate::content::Decoding;
 use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
+use crate::io::clock::now_ns;
 use crate::io::poller::Interest;
 use crate::io::socket::{Read, Socket};
 use crate::outbox::Outbox;
-use crate::partition::{Buffers, Policy, TimeoutKind, TimerId, Worker};
+use crate::partition::{Buffers, Policy, Sender, TimerId, Worker};
 use crate::transport::{Received, Scratch, Transport};
+use deadlines::Deadlines;
 pub(crate) use deadlines::TimeLimits;
-use deadlines::{Awaited, Busy, Deadlines};
+use phase::Phase;
+pub(crate) use phase::Served;
 
-/// Requests of one connection that a turn answers before it looks after the others.
-const REQUESTS_PER_TURN: usize = 128;
+/// What one connection may use of a turn before the others are looked after: 128 answers.
+const SHARE: u32 = 1024;
+/// What an answer uses of it; a request that is turned away costs next to nothing.
+const ANSWER: u32 = 8;
+/// Whenever so much was used the clock is looked at, in case the answers take long.
+const LOOK_EVERY: u32 = 256;
 /// What a client may still send behind its last request before its connection is cut. Until then
 /// it is read and thrown away: closing at once would make the kernel send a reset, which can
 /// overtake the reply.
@@ -24,6 +34,8 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Connection {
     transport: Transport,
     decoder: Decoder,
+    /// Only while an encoded body is decoded.
+    decoding: Option<Box<Decoding>>,
     /// Only while a part of a request waits for the rest.
     inbox: Option<Box<Inbox>>,
     /// Only while the kernel does not take replies as fast as they are made.
@@ -38,6 +50,9 @@ pub(crate) struct Connection {
     /// The inbox may hold whole requests that had no share of the last turn. Until they are answered
     /// nothing more is read, or who sends faster than it is served would fill the memory.
     undecoded: bool,
+    is_turned_away: bool,
+    /// Since when it has always had more to answer than its share; [`u64::MAX`] when it had not.
+    behind_since_ns: u64,
     /// How many bytes the request at hand needs in all, when that is known.
     wanted_bytes: usize,
     /// How many more requests are answered before it closes.
@@ -56,37 +71,13 @@ pub(crate) struct Connection {
     pub(crate) is_replied: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Requests are read and answered.
-    Open,
-    /// The client sends no more; what it sent is answered.
-    Ended,
-    /// The last reply is made; nothing is read until it is sent.
-    Closing,
-    /// Everything is sent; what still comes is thrown away, so many bytes at most.
-    Lingering { left_bytes: usize },
-}
-
-/// What a connection needs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// An event.
-    Waiting,
-    /// Another turn: its share of this one is used up.
-    Again,
-    /// A share of a turn that is for handshakes.
-    Handshake,
-    /// Nothing: it is over.
-    Closed,
-}
-
 impl Connection {
     /// A connection that begins now, under the policy of its partition's worker.
     pub(crate) fn new(transport: Transport, policy: &Policy, now_ns: u64) -> Self {
         Connection {
             transport,
             decoder: Decoder::default(),
+            decoding: None,
             inbox: None,
             outbox: None,
             phase: Phase::Open,
@@ -94,6 +85,8 @@ impl Connection {
             hung_up: false,
             is_gone: false,
             undecoded: false,
+            is_turned_away: false,
+            behind_since_ns: u64::MAX,
             wanted_bytes: 0,
             requests_left: policy.max_requests,
             deadlines: Deadlines::new(now_ns, &policy.times),
@@ -267,6 +260,11 @@ impl Connection {
         // What is not read because replies wait is read when they have gone.
         let more = self.phase == Phase::Open && self.readable;
         let again = (again || more) && !is_full(outbox, worker) || self.transport.is_cut_short();
+        if !again {
+            self.behind_since_ns = u64::MAX;
+        } else if self.undecoded {
+            self.behind_since_ns = self.behind_since_ns.min(worker.turn_ns());
+        }
         Ok(if again {
             Served::Again
         } else if self.is_gone {
@@ -320,7 +318,8 @@ impl Connection {
         inbox: &mut Inbox,
         outbox: &mut Outbox,
     ) -> bool {
-        for _ in 0..REQUESTS_PER_TURN {
+        let mut share = SHARE;
+        loop {
             if inbox.is_empty() {
                 return false;
             }
@@ -331,10 +330,29 @@ impl Connection {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
                     self.requests_left -= 1;
                     decoded.keep_alive &= self.requests_left > 0;
-                    let peer = self.transport.peer();
-                    let keep_alive = match worker.refusal(&decoded) {
-                        None => worker.answer(&decoded, token, peer, more_follows, outbox),
-                        Some(reason) => worker.refuse(reason, &decoded, more_follows, outbox),
+                    let sender = Sender::new(token, self.transport.peer(), more_follows);
+                    let (keep_alive, cost) = match worker.refusal(&decoded) {
+                        None => {
+                            let keep_alive = if !worker.prepares(&decoded) {
+                                worker.answer(&decoded, sender, outbox)
+                            } else {
+                                let decoding = &mut self.decoding;
+                                match worker.prepare(&decoded, sender, decoding, outbox) {
+                                    Some(keep_alive) => keep_alive,
+                                    None => {
+                                        self.requests_left += 1;
+                                        self.decoder.put_back(inbox.unparsed(), &decoded);
+                                        return true;
+                                    }
+                                }
+                            };
+                            (keep_alive, worker.queue_delay().cost_of_answer(ANSWER))
+                        }
+                        Some(reason) => {
+                            self.decoding = None;
+                            let keep_alive = worker.refuse(reason, &decoded, more_follows, outbox);
+                            (keep_alive, 1)
+                        }
                     };
                     let consumed = decoded.consumed;
                     inbox.consume(consumed);
@@ -344,7 +362,12 @@ impl Connection {
                         self.phase = Phase::Closing;
                         return false;
                     }
-                    if is_full(outbox, worker) {
+                    let left = share.saturating_sub(cost);
+                    let is_time_to_look = left / LOOK_EVERY < share / LOOK_EVERY;
+                    share = left;
+                    let is_used = is_time_to_look
+                        && (share == 0 || worker.queue_delay().share_is_over(now_ns));
+                    if is_used || is_full(outbox, worker) {
                         return true;
                     }
                 }
@@ -353,6 +376,11 @@ impl Connection {
                     needed_bytes,
                 }) => {
                     self.wanted_bytes = needed_bytes;
+                    let sender = Sender::new(token, self.transport.peer(), true);
+                    if worker.denies_early(&self.decoder, inbox.unparsed(), sender, outbox) {
+                        self.phase = Phase::Closing;
+                        return false;
+                    }
                     if send_continue {
                         outbox.bytes().extend_from_slice(CONTINUE);
                     }
@@ -370,7 +398,6 @@ impl Connection {
                 Err(reject) => return self.reject(&reject, worker, outbox),
             }
         }
-        true
     }
 
     #[cold]
@@ -380,79 +407,9 @@ impl Connection {
         false
     }
 
-    /// Notes until when it may wait, unless it is simply idle.
-    fn note_deadlines(&mut self, worker: &Worker, inbox: &Inbox, outbox: &Outbox) {
-        let is_read = self.phase == Phase::Open && !self.undecoded && !is_full(outbox, worker);
-        let awaited = match self.phase {
-            Phase::Lingering { .. } => Awaited::Close,
-            // Of a client that waits for replies no request is expected.
-            _ if !is_read || inbox.is_empty() && !self.transport.holds_part() => Awaited::Nothing,
-            _ if self.decoder.is_in_body() => Awaited::Body,
-            _ => Awaited::Head,
-        };
-        let has_unsent = !outbox.is_flushed() || self.transport.is_blocked();
-        let busy = Busy {
-            awaited,
-            taken_bytes: has_unsent.then(|| outbox.taken_bytes() + self.transport.flushed_bytes()),
-            request_due_ns: outbox.first_due_ns(),
-        };
-        self.deadlines
-            .busy(worker.turn_ns(), &busy, &worker.policy().times);
-    }
-
-    /// When it is to be looked at though no event comes.
-    #[inline]
-    pub(crate) fn due_ns(&self) -> u64 {
-        self.deadlines.due_ns()
-    }
-
-    /// Gives the offsets of its deferred requests whose time is over to `overdue`.
-    pub(crate) fn take_overdue_requests(&mut self, now_ns: u64, overdue: impl FnMut(u64)) {
-        if let Some(outbox) = self.outbox.as_deref_mut() {
-            outbox.take_overdue(now_ns, overdue);
-            self.deadlines.set_request_due(outbox.first_due_ns());
-        }
-    }
-
-    /// What its client has taken too long for, if anything.
-    pub(crate) fn overdue(&self, now_ns: u64) -> Option<TimeoutKind> {
-        self.deadlines.overdue(now_ns)
-    }
-
-    /// Lets it wait for its next request without limit.
-    pub(crate) fn stay(&mut self) {
-        self.deadlines.stay();
-    }
-
-    /// Ends it because its client took too long. Tells whether there is something to say, which is
-    /// to be sent: the 408 of a request that began. Without that it is to be closed.
-    pub(crate) fn time_out(
-        &mut self,
-        kind: TimeoutKind,
-        worker: &mut Worker,
-        buffers: &mut Buffers,
-    ) -> bool {
-        let reject = match kind {
-            TimeoutKind::Header => Reject::HeadTooSlow,
-            TimeoutKind::Body => Reject::BodyTooSlow,
-            TimeoutKind::Write => {
-                self.socket().reset_on_close();
-                return false;
-            }
-            TimeoutKind::KeepAlive => {
-                self.transport.say_goodbye();
-                return false;
-            }
-            TimeoutKind::Linger | TimeoutKind::Request => return false,
-        };
-        let Some(inbox) = self.inbox.take() else {
-            return false;
-        };
-        buffers.take_inbox(inbox);
-        let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
-        self.reject(&reject, worker, &mut outbox);
-        self.outbox = Some(outbox);
-        true
+    /// Since when it has been behind, if it is.
+    pub(crate) fn behind_since_ns(&self) -> u64 {
+        self.behind_since_ns
     }
 
     /// Throws away what comes until the client closes as well.

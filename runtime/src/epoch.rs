@@ -3,27 +3,30 @@
 //! At the end of a turn a partition publishes what it has handed out and what is answered. So an
 //! epoch is cut by reading two numbers of each partition; no partition is asked, or even woken.
 
-use std::collections::BTreeMap;
+mod commits;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
 
-use crate::checkpoint::{Checkpoint, Marks, Recovered};
-use crate::control::{self, EpochWatch};
+use crate::checkpoint::{Marks, Opened, Recovered};
+use crate::control;
 use crate::error::Error;
+use crate::handoff::Offering;
 use crate::io::clock::now_ns;
 use crate::options::Options;
 use crate::partition::latency::histogram;
 use crate::partition::{Mailbox, Phase, Published};
-use crate::progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
+use crate::progress::{LatencySummary, PartitionProgress, QueryProgress};
 use crate::query::{self, Shared};
 use crate::session::Registry;
+use commits::Commits;
 
-/// A commit that failed is tried again after so long, doubled each time up to the last.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+/// How often the lock of the checkpoint is tried while a process that was taken over has it.
+const LOCK_EVERY: Duration = Duration::from_millis(50);
 
 /// What the epoch thread is told.
 pub(crate) enum Message {
@@ -35,6 +38,8 @@ pub(crate) enum Message {
     PartitionEnded(Result<(), Error>),
     /// Drain and end.
     Stop,
+    /// Another process has the listeners, and serves: drain and end.
+    HandedOver { pid: u32 },
 }
 
 /// What the epoch thread has of a partition.
@@ -78,6 +83,8 @@ pub(crate) struct EpochThread {
     shutdown_timeout: Duration,
     /// When the next step of the end is due, once the query is ending.
     ending: Option<Ending>,
+    /// Offers the listeners to a new process until the query ends.
+    offering: Option<Offering>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,25 +106,33 @@ impl EpochThread {
         shared: Arc<Shared>,
         registry: Arc<Registry>,
         partitions: Vec<PartitionHandle>,
-        checkpoint: Option<Checkpoint>,
+        checkpoint: Option<Opened>,
         recovered: Recovered,
         messages: Receiver<Message>,
         options: &Options,
         interval: Duration,
     ) -> Self {
+        let commits = checkpoint.map(|checkpoint| Commits::new(checkpoint, recovered));
+        shared.set_awaited_lock(commits.as_ref().and_then(Commits::awaited_lock));
         EpochThread {
             shared,
             registry,
             running: partitions.len(),
             partitions,
-            commits: checkpoint.map(|checkpoint| Commits::new(checkpoint, recovered)),
+            commits,
             messages,
             interval,
             last_cut: Instant::now(),
             shutdown_delay: options.shutdown_delay,
             shutdown_timeout: options.shutdown_timeout,
             ending: None,
+            offering: None,
         }
+    }
+
+    /// Offers the listeners to a new process from now on.
+    pub(crate) fn offers(&mut self, offering: Option<Offering>) {
+        self.offering = offering;
     }
 
     /// Runs until all partitions have ended.
@@ -125,9 +140,18 @@ impl EpochThread {
         let mut next_cut = self.last_cut + self.interval;
         while self.running > 0 {
             let due = self.ending_due().map_or(next_cut, |due| due.min(next_cut));
-            let wait = due.saturating_duration_since(Instant::now());
+            let mut wait = due.saturating_duration_since(Instant::now());
+            if self.awaits_lock() {
+                self.try_lock();
+                wait = wait.min(LOCK_EVERY);
+            }
             match self.messages.recv_timeout(wait) {
-                Ok(Message::Stop) => self.begin_ending(),
+                Ok(Message::Stop) => self.begin_ending(self.shutdown_delay),
+                Ok(Message::HandedOver { pid }) => {
+                    self.shared.set_successor(pid);
+                    // Whoever connects finds the new process: nobody must be told to go elsewhere.
+                    self.begin_ending(Duration::ZERO);
+                }
                 Ok(Message::PartitionEnded(result)) => self.partition_ended(result),
                 Ok(Message::PartitionServes) => {}
                 Ok(Message::PartitionPanicked(partition)) => {
@@ -212,7 +236,7 @@ impl EpochThread {
             id: self.shared.id.clone(),
             run_id: self.shared.run_id.clone(),
             name: self.shared.name.clone(),
-            epoch: self.commits.as_ref().map_or(0, |commits| commits.epoch),
+            epoch: self.commits.as_ref().map_or(0, |commits| commits.epoch()),
             timestamp_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
@@ -253,12 +277,39 @@ impl EpochThread {
         }
     }
 
-    fn begin_ending(&mut self) {
+    fn begin_ending(&mut self, delay: Duration) {
+        self.offering = None;
         if self.ending.is_none() {
             self.shared.enter(query::Phase::Draining);
             self.ending = Some(Ending::Delay {
-                until: Instant::now() + self.shutdown_delay,
+                until: Instant::now() + delay,
             });
+            self.registry.query_ends();
+        }
+    }
+
+    fn awaits_lock(&self) -> bool {
+        let commits = self.commits.as_ref();
+        commits.is_some_and(|commits| commits.awaited_lock().is_some())
+    }
+
+    /// Opens the checkpoint, if the process that was taken over has let go of it.
+    fn try_lock(&mut self) {
+        let commits = self.commits.as_mut();
+        if commits.is_some_and(|commits| commits.try_lock(Instant::now(), &self.shared.epochs)) {
+            self.shared.set_awaited_lock(None);
+        }
+    }
+
+    /// A query that ends before the one that it took over from waits for the lock, as long as for
+    /// connections, so that what it answered gets into the checkpoint.
+    fn await_lock(&mut self) {
+        let until = Instant::now() + self.shutdown_timeout;
+        while self.awaits_lock() && Instant::now() < until {
+            self.try_lock();
+            if self.awaits_lock() {
+                thread::park_timeout(LOCK_EVERY);
+            }
         }
     }
 
@@ -283,6 +334,7 @@ impl EpochThread {
     }
 
     fn stop_now(&mut self) {
+        self.offering = None;
         self.shared.enter(query::Phase::Draining);
         self.tell_all(Phase::Stopping);
         self.ending = Some(Ending::Stop);
@@ -297,95 +349,13 @@ impl EpochThread {
     /// The last epoch says what all partitions had answered when they ended. The checkpoint is
     /// unlocked before anyone is told, so that a query may be started from it at once.
     fn end(mut self) {
+        self.await_lock();
         if let Some(commits) = &mut self.commits {
-            // There is no later moment to put it off to.
-            commits.retry_at = None;
+            commits.is_last_chance();
         }
         self.cut();
         self.commits = None;
         self.shared.enter(query::Phase::Ended);
         self.registry.query_ended();
-    }
-}
-
-/// The commits of a query: strictly in order, tried again when they fail.
-struct Commits {
-    checkpoint: Checkpoint,
-    /// The epoch that is open.
-    epoch: u64,
-    /// What the newest committed epoch says.
-    committed: BTreeMap<u32, Marks>,
-    committed_epoch: Option<u64>,
-    duration: Duration,
-    failure: Option<String>,
-    /// Since when there is something that is not committed.
-    behind_since: Option<Instant>,
-    retry_at: Option<Instant>,
-    retry_after: Duration,
-}
-
-impl Commits {
-    fn new(checkpoint: Checkpoint, recovered: Recovered) -> Self {
-        Commits {
-            checkpoint,
-            epoch: recovered.last_epoch.map_or(0, |epoch| epoch + 1),
-            committed: recovered.partitions,
-            committed_epoch: recovered.last_epoch,
-            duration: Duration::ZERO,
-            failure: None,
-            behind_since: None,
-            retry_at: None,
-            retry_after: FIRST_RETRY,
-        }
-    }
-
-    /// Commits these marks as the open epoch, if they say anything new. Partitions that this run
-    /// does not have keep what an earlier one said.
-    fn cut(&mut self, run_id: &str, marks: BTreeMap<u32, Marks>, now: Instant, watch: &EpochWatch) {
-        let mut all = self.committed.clone();
-        all.extend(marks);
-        if all == self.committed {
-            return;
-        }
-        self.behind_since.get_or_insert(now);
-        watch.cut(now);
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        match self.checkpoint.commit(run_id, self.epoch, &all) {
-            Ok(_) => {
-                if self.failure.take().is_some() {
-                    tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
-                }
-                watch.committed();
-                self.committed_epoch = Some(self.epoch);
-                self.epoch += 1;
-                self.committed = all;
-                self.behind_since = None;
-                self.retry_at = None;
-                self.retry_after = FIRST_RETRY;
-            }
-            Err(error) => {
-                tracing::error!(epoch = self.epoch, %error, retry_after = ?self.retry_after,
-                    "cannot commit to the checkpoint; serving goes on");
-                watch.failed(error.to_string());
-                self.failure = Some(error.to_string());
-                self.retry_at = Some(now + self.retry_after);
-                self.retry_after = (self.retry_after * 2).min(LAST_RETRY);
-            }
-        }
-        self.duration = now.elapsed();
-    }
-
-    fn progress(&self, now: Instant) -> CheckpointProgress {
-        let lag = self
-            .behind_since
-            .map_or(Duration::ZERO, |since| now.duration_since(since));
-        CheckpointProgress {
-            committed_epoch: self.committed_epoch,
-            duration_ms: self.duration.as_secs_f64() * 1e3,
-            lag_ms: lag.as_secs_f64() * 1e3,
-            failure: self.failure.clone(),
-        }
     }
 }

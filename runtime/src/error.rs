@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
+use crate::auth::AuthKeysError;
 use crate::checkpoint::CheckpointError;
 use crate::control::AdminError;
+use crate::handoff::HandoffError;
+use crate::io::activation::ActivationError;
 use crate::io::listen::BindError;
 use crate::io::pin::PinError;
 use crate::options::OptionError;
@@ -29,9 +32,18 @@ pub enum Error {
     /// The service cannot listen where it was asked to.
     #[error(transparent)]
     Bind(Arc<BindError>),
+    /// The sockets that the service manager passed cannot be used.
+    #[error(transparent)]
+    Activation(Arc<ActivationError>),
+    /// The service cannot be taken over from the process that serves it.
+    #[error(transparent)]
+    Handoff(Arc<HandoffError>),
     /// A partition cannot be pinned to its core.
     #[error(transparent)]
     Pin(Arc<PinError>),
+    /// The keys of those who may send requests cannot be used.
+    #[error(transparent)]
+    AuthKeys(#[from] AuthKeysError),
     /// The certificates for TLS cannot be used.
     #[error(transparent)]
     Certificate(Arc<CertificateError>),
@@ -105,6 +117,18 @@ impl Error {
 impl From<BindError> for Error {
     fn from(error: BindError) -> Self {
         Error::Bind(Arc::new(error))
+    }
+}
+
+impl From<ActivationError> for Error {
+    fn from(error: ActivationError) -> Self {
+        Error::Activation(Arc::new(error))
+    }
+}
+
+impl From<HandoffError> for Error {
+    fn from(error: HandoffError) -> Self {
+        Error::Handoff(Arc::new(error))
     }
 }
 

@@ -8,11 +8,14 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod auth;
 pub mod checkpoint;
 mod connection;
+mod content;
 mod control;
 mod epoch;
 mod error;
+mod handoff;
 mod http1;
 mod inbox;
 #[cfg(any(test, feature = "internals"))]
@@ -30,17 +33,22 @@ mod query;
 mod reader;
 mod route;
 pub mod service_info;
+mod service_manager;
 mod session;
 mod signals;
+mod sources;
 mod start;
 mod transport;
 mod trigger;
 mod writer;
 
+pub use auth::{AuthKeysError, LineFault};
 pub use checkpoint::CheckpointError;
 pub use control::{AdminError, NotReady};
 pub use error::{Error, Result};
-pub use io::listen::BindError;
+pub use handoff::HandoffError;
+pub use io::activation::ActivationError;
+pub use io::listen::{AdoptError, BindError};
 pub use io::pin::PinError;
 pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
@@ -49,8 +57,9 @@ pub use reader::{Server, ServerReader, StreamReader};
 pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
-    BatchOptions, Chain, ContentType, Context, Headers, IntoRefusal, IntoReply, Owned, ParseSafe,
-    Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, Table, test,
+    BatchOptions, Chain, ContentType, Context, CorrelationId, Headers, IntoRefusal, IntoReply,
+    Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, SpanId,
+    Table, TraceContext, TraceId, test,
 };
 pub use transport::tls::CertificateError;
 pub use trigger::{Continuous, Trigger};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::io::listen::{self, Address, PartitionListeners};
+use crate::io::listen::Address;
 use crate::options::{OptionError, Options};
 use crate::service_info::Scheme;
 use crate::transport::Entrance;
@@ -34,24 +34,6 @@ pub(crate) fn entrance(options: &Options) -> Result<Entrance> {
     })
 }
 
-/// Binds the listeners of all partitions: those for plain HTTP first, then those for TLS.
-pub(crate) fn bind(options: &Options) -> Result<Vec<PartitionListeners>> {
-    let mut partitions = vec![PartitionListeners::new(); options.num_partitions];
-    for (scheme, address) in places(options)? {
-        let bound = listen::bind(
-            &address,
-            scheme,
-            options.port_mode,
-            options.num_partitions,
-            options.max_port_attempts,
-        )?;
-        for (listeners, more) in partitions.iter_mut().zip(bound) {
-            listeners.extend(more);
-        }
-    }
-    Ok(partitions)
-}
-
 /// The host that the options name for a scheme.
 pub(crate) fn host(options: &Options, scheme: Scheme) -> &str {
     match (scheme, &options.tls_host) {
@@ -60,9 +42,9 @@ pub(crate) fn host(options: &Options, scheme: Scheme) -> &str {
     }
 }
 
-/// The addresses to listen at. With certificates alone the one address speaks TLS; with a place of
+/// The addresses to listen at: for plain HTTP first, then for TLS. With certificates alone the one address speaks TLS; with a place of
 /// its own for TLS the other one stays plain.
-fn places(options: &Options) -> Result<Vec<(Scheme, Address)>> {
+pub(crate) fn places(options: &Options) -> Result<Vec<(Scheme, Address)>> {
     let first = Address::new(&options.host, options.port);
     let tls_host = host(options, Scheme::Https);
     let is_unix = tls_host.starts_with("unix:");

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use crate::io::pin;
 use kinds::{
-    Admin, Bytes, Choice, Cores, Kind, Networks, Number, OptionalNumber, OptionalText, Path, Span,
-    Switch, Text,
+    Admin, Bytes, Choice, Codings, Cores, Header, Kind, Networks, Number, OptionalNumber,
+    OptionalText, Path, SocketNames, Span, Switch, Text,
 };
 
+pub use crate::content::ContentCoding;
 pub use trusted::{Network, TrustedProxies};
-pub use values::{AdminAddress, Pinning, PollMode, PortMode, TlsVersion};
+pub use values::{AdminAddress, ListenFds, Pinning, PollMode, PortMode, TlsVersion};
 
 options! {
     /// Where to listen: a name, an IPv4 or IPv6 address (`0.0.0.0` and `::` are all of their
@@ -85,12 +86,42 @@ options! {
     /// How many ports are tried, counting up from the wanted one, before the start fails.
     max_port_attempts: u32 = 10,
         key "maxPortAttempts", kind Number { min: 1, max: 65_536 }, on Reader;
+    /// Which sockets of the service manager (systemd) to listen at: `auto`, those at `host` and
+    /// `port`, if there are any; a name, those that have it as their `FileDescriptorName`; or `off`.
+    listen_fds: ListenFds = ListenFds::Auto,
+        key "listenFds", kind SocketNames, on Reader;
+    /// The path of a Unix domain socket by which a new process with the same option takes the
+    /// service over from this one, which then drains.
+    handoff_socket: Option<String> = None,
+        key "handoffSocket", kind OptionalText, on Reader, shown "none";
     /// The longest request body, decoded; a longer one is answered 413.
     max_request_bytes: usize = 8 << 20,
         key "maxRequestBytes", kind Bytes { min: 0, max: 1 << 40 }, on Reader;
     /// The longest request line and headers together; longer ones are answered 414 or 431.
     max_head_bytes: usize = 16 << 10,
         key "maxHeadBytes", kind Bytes { min: 512, max: 16 << 20 }, on Reader;
+    /// The content codings in which bodies may be sent; a body in another one is answered 415.
+    accept_encodings: Vec<ContentCoding> = ContentCoding::ALL.to_vec(),
+        key "acceptEncodings", kind Codings, on Reader;
+    /// A file of the keys that a request needs, one `name:sha256:hash` a line, read again when it was
+    /// changed; with neither it nor `authKeysEnv`, everybody is served.
+    auth_keys_file: Option<String> = None,
+        key "authKeysFile", kind OptionalText, on Reader, shown "none";
+    /// The environment variable that has keys: `name:sha256:hash` or `name:token:token`, separated by
+    /// commas or spaces.
+    auth_keys_env: Option<String> = None,
+        key "authKeysEnv", kind OptionalText, on Reader, shown "none";
+    /// The header in which a key may come, beside `Authorization: Bearer`.
+    api_key_header: Option<String> = Some("x-api-key".to_owned()),
+        key "apiKeyHeader", kind Header, on Reader;
+    /// The header in which clients give the ids of their requests, and replies tell them; without
+    /// one from the client, replies tell the request's own id.
+    request_id_header: Option<String> = Some(snapback_operators::REQUEST_ID_HEADER.to_owned()),
+        key "requestIdHeader", kind Header, on Reader;
+    /// Whether requests belong to the traces that their `traceparent` says, and replies tell it in
+    /// `traceresponse`.
+    trace_context: bool = true,
+        key "traceContext", kind Switch, on Reader;
     /// How many requests of one connection may wait for their replies; further ones are not read
     /// until the first is answered.
     max_pipelined: usize = 1024,
@@ -124,6 +155,13 @@ options! {
     /// How long a connection to which everything was said waits for the client to close it too.
     linger_timeout: Duration = Duration::from_secs(5),
         key "lingerTimeout", kind Span, on Reader;
+    /// How long requests may wait for their turn; when they have waited longer for 100 ms, those
+    /// beyond what fits into that time are answered 503. 0 is without limit.
+    max_queue_delay: Duration = Duration::ZERO,
+        key "maxQueueDelay", kind Span, on Reader;
+    /// How many connections the query holds; further ones are answered 503 and closed.
+    max_connections: usize = 65_536,
+        key "maxConnections", kind Number { min: 1, max: 1 << 32 }, on Reader;
     /// How many requests of a partition may be in deferred operators; further ones are answered 503.
     max_in_flight: usize = 65_536,
         key "maxInFlight", kind Number { min: 1, max: 1 << 32 }, on Reader;

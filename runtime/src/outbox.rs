@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use crate::http1::Persistence;
+use crate::http1::{Echo, Persistence};
 use crate::transport::{Scratch, Transport};
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
@@ -53,6 +53,8 @@ pub(crate) struct Slot {
     pub(crate) due_ns: u64,
     /// The future that works on the reply, if any; it is cancelled when nobody waits any more.
     pub(crate) work: Option<Work>,
+    /// What the reply says back of the request; none for most requests.
+    pub(crate) echo: Option<Box<Echo>>,
     /// The reply came, but there is another slot before this one.
     is_filled: bool,
     /// The reply, once it came, then those behind it.
@@ -75,6 +77,7 @@ impl Slot {
             since_ns,
             due_ns,
             work,
+            echo: None,
             is_filled: false,
             bytes: Vec::new(),
             ends: VecDeque::new(),

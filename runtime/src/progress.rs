@@ -102,4 +102,6 @@ pub struct CheckpointProgress {
     pub lag_ms: f64,
     /// Why the last commit failed, if it did; it is tried again.
     pub failure: Option<String>,
+    /// What keeps this run from committing at all: the lock of the process that it took over from.
+    pub waiting_for: Option<String>,
 }

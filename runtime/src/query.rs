@@ -56,6 +56,10 @@ struct State {
     restarts: u64,
     /// The partition whose turn is stuck, if one is.
     stuck: Option<usize>,
+    /// The process that has taken over.
+    successor: Option<u32>,
+    /// Who has the lock of the checkpoint, while this run waits for it.
+    awaited_lock: Option<String>,
     progress: VecDeque<QueryProgress>,
 }
 
@@ -152,12 +156,20 @@ impl StreamingQuery {
         let state = self.shared.lock();
         let message = match (state.phase, &state.exception) {
             (Phase::Active, _) => match stuck {
-                None => "answering requests".to_owned(),
+                None => match &state.awaited_lock {
+                    None => "answering requests".to_owned(),
+                    Some(holder) => format!(
+                        "answering requests; waiting for the checkpoint's lock, which {holder} has"
+                    ),
+                },
                 Some(partition) => format!("partition {partition} is stuck in an operator"),
             },
-            (Phase::Draining, None) => {
-                "draining: answering what comes on open connections".to_owned()
-            }
+            (Phase::Draining, None) => match state.successor {
+                None => "draining: answering what comes on open connections".to_owned(),
+                Some(pid) => format!(
+                    "draining: process {pid} has taken over; answering what comes on open connections"
+                ),
+            },
             (Phase::Draining, Some(error)) => format!("stopping: {error}"),
             (Phase::Ended, None) => "stopped".to_owned(),
             (Phase::Ended, Some(error)) => format!("ended by an error: {error}"),
@@ -170,6 +182,11 @@ impl StreamingQuery {
             restarts: state.restarts,
             not_ready,
         }
+    }
+
+    /// Whether another process has taken over.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.shared.lock().successor.is_some()
     }
 
     /// The newest progress record, once an interval of the trigger is over.
@@ -330,6 +347,8 @@ impl Shared {
                 exception: None,
                 restarts: 0,
                 stuck: None,
+                successor: None,
+                awaited_lock: None,
                 progress: VecDeque::new(),
             }),
             ended: Condvar::new(),
@@ -383,6 +402,21 @@ impl Shared {
     /// Notes which partition is stuck; whether that is news.
     pub(crate) fn set_stuck(&self, partition: Option<usize>) -> bool {
         std::mem::replace(&mut self.lock().stuck, partition) != partition
+    }
+
+    /// Notes the process that has taken over.
+    pub(crate) fn set_successor(&self, pid: u32) {
+        self.lock().successor = Some(pid);
+    }
+
+    /// Notes who has the lock of the checkpoint that this run waits for.
+    pub(crate) fn set_awaited_lock(&self, holder: Option<String>) {
+        self.lock().awaited_lock = holder;
+    }
+
+    /// Who has the lock of the checkpoint that this run waits for.
+    pub(crate) fn awaited_lock(&self) -> Option<String> {
+        self.lock().awaited_lock.clone()
     }
 
     /// Notes why the query is about to end; the first reason stays.

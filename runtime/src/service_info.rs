@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::io::listen::{LocalAddress, PartitionListeners};
 use crate::options::PortMode;
@@ -40,7 +40,7 @@ pub struct ServiceInfo {
 }
 
 /// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Scheme {
@@ -62,9 +62,9 @@ impl fmt::Display for Scheme {
 impl ServiceInfo {
     /// One entry per listener, in the order of partitions and addresses. `host_of` gives the host
     /// that the options name for a scheme.
-    pub(crate) fn of<'h>(
+    pub(crate) fn of<H: Into<String>>(
         name: &str,
-        host_of: impl Fn(Scheme) -> &'h str,
+        host_of: impl Fn(Scheme) -> H,
         path: &str,
         mode: PortMode,
         partitions: &[PartitionListeners],
@@ -78,7 +78,7 @@ impl ServiceInfo {
             for listener in listeners {
                 let scheme = listener.scheme();
                 let (host, port) = match listener.local() {
-                    LocalAddress::Tcp(local) => (host_of(scheme).to_owned(), Some(local.port())),
+                    LocalAddress::Tcp(local) => (host_of(scheme).into(), Some(local.port())),
                     LocalAddress::Unix(socket) => (format!("unix:{}", socket.display()), None),
                 };
                 infos.push(Self {

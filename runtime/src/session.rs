@@ -1,7 +1,7 @@
 //! The entry point.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use crate::panics;
 use crate::query::StreamingQuery;
 use crate::reader::StreamReader;
 use crate::service_info::ServiceInfo;
+use crate::service_manager::{self, ServiceManager};
 use crate::signals;
 
 /// The entry point of a process: makes readers, and knows the queries that were started.
@@ -53,6 +54,8 @@ pub(crate) struct Registry {
     queries: Mutex<Vec<Entry>>,
     changed: Condvar,
     changed_async: watch::Sender<u64>,
+    /// Who is to be told of the end, if a service manager started this process.
+    service_manager: OnceLock<ServiceManager>,
     /// Runs the futures of all queries; made for the first query that has some.
     runtime: Mutex<Option<Runtime>>,
     /// Opened by the first query that asks for it.
@@ -118,6 +121,37 @@ impl Session {
     pub fn drain_on_signals(&self) -> Result<()> {
         signals::drain_on_signals(self.streams())
             .map_err(Error::system("cannot install signal handlers"))
+    }
+
+    /// Tells the service manager that started this process (systemd, `Type=notify`) that the
+    /// queries serve; later that they live (`WatchdogSec=`), unless an operator blocks a partition;
+    /// and in the end that they stop. Does nothing where there is no service manager.
+    ///
+    /// To be called once, when all queries of the process have started.
+    ///
+    /// ```no_run
+    /// # fn main() -> snapback::Result<()> {
+    /// # let session = snapback::Session::new();
+    /// session.drain_on_signals()?;
+    /// // … the queries are started …
+    /// session.notify_service_manager()?;
+    /// session.streams().await_any_termination()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when the service manager cannot be reached.
+    pub fn notify_service_manager(&self) -> Result<()> {
+        let told = service_manager::tell_ready(self.streams());
+        let manager = told.map_err(Error::system(
+            "cannot tell the service manager that the service is ready",
+        ))?;
+        if let Some(manager) = manager {
+            // At a second call the first one keeps the place.
+            let _ = self.registry.service_manager.set(manager);
+        }
+        Ok(())
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -288,6 +322,17 @@ impl Registry {
             service: service.to_owned(),
             kept: false,
         })
+    }
+
+    /// Tells the service manager when the last query begins to end.
+    pub(crate) fn query_ends(&self) {
+        if let Some(manager) = self.service_manager.get() {
+            let entries = self.lock();
+            let queries = entries.iter().filter_map(|entry| entry.query.clone());
+            let queries: Vec<_> = queries.collect();
+            drop(entries);
+            manager.tell_if_stopping(&queries);
+        }
     }
 
     /// Tells those who wait for an end.

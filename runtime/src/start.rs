@@ -13,23 +13,28 @@ use snapback_operators::{Chain, Run, discard_payload};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::checkpoint::{Checkpoint, Location, Recovered};
+use crate::auth::Auth;
+use crate::checkpoint::{Location, Opened, Recovered};
 use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
+use crate::handoff::{Asked, Offered, Offering};
 use crate::http1::Limits;
-use crate::io::listen::PartitionListeners;
+use crate::io::listen::{Listener, PartitionListeners};
 use crate::io::pin;
 use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, Spin, Worker,
+    Acceptor, Admission, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin,
+    Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
+use crate::service_manager;
 use crate::session::Session;
+use crate::sources::{self, Arrival};
 use crate::transport::Entrance;
 
 /// A query that is complete, and checked but for what only the operating system can tell.
@@ -53,9 +58,13 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         interval,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
+    // Before anything is taken from a process that still serves.
+    let auth = Auth::of(&options, &service)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
-    let (checkpoint, recovered) = open_checkpoint(&options, &service, &name)?;
+    let arrival = Arrival::of(&options, &service)?;
+    let (checkpoint, recovered) =
+        open_checkpoint(&options, &service, &name, arrival.predecessor())?;
     if cfg!(panic = "abort") {
         tracing::warn!(
             query = name,
@@ -65,13 +74,15 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     }
     panics::install_hook();
     let entrance = listening::entrance(&options)?;
-    let listeners = listening::bind(&options)?;
+    let listeners = arrival.listeners(&options)?;
+    let asked = Asked::of(&options, &service)?;
+    let offered = offered_listeners(&options, &listeners);
     let cores = pin::place(&options.pinning, options.num_partitions)?;
 
     let run_id = Uuid::now_v7().simple().to_string();
     let service_info = ServiceInfo::of(
         &service,
-        |scheme| listening::host(&options, scheme),
+        |scheme| sources::host(&options, scheme, &listeners),
         &options.path,
         options.port_mode,
         &listeners,
@@ -95,20 +106,27 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     } else {
         None
     };
-    let run = Arc::new(Run::new(service, run_id));
+    let run = Run::new(service, run_id)
+        .with_request_id_header(options.request_id_header.as_deref().map(Box::from))
+        .with_trace_context(options.trace_context);
     let starter = PartitionStarter {
         options: &options,
         entrance,
         chain: &*chain,
-        run,
+        auth,
+        run: Arc::new(run),
         runtime,
-        to_epoch_thread,
+        to_epoch_thread: to_epoch_thread.clone(),
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
+    let mailboxes: Vec<_> = partitions
+        .iter()
+        .map(|it| Arc::clone(&it.mailbox))
+        .collect();
     shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
-    let epoch_thread = EpochThread::new(
-        shared,
+    let mut epoch_thread = EpochThread::new(
+        Arc::clone(&shared),
         Arc::clone(session.registry()),
         partitions,
         checkpoint,
@@ -117,25 +135,68 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         &options,
         interval,
     );
-    thread::Builder::new()
-        .name("snapback-epochs".to_owned())
-        .spawn(move || epoch_thread.run())
-        .map_err(Error::system("cannot start the epoch thread"))?;
+    let offered = Offered {
+        asked,
+        listeners: offered,
+        query: shared,
+        epoch_thread: to_epoch_thread,
+    };
+    let begun = settle_in(arrival, offered).and_then(|offering| {
+        epoch_thread.offers(offering);
+        thread::Builder::new()
+            .name("snapback-epochs".to_owned())
+            .spawn(move || epoch_thread.run())
+            .map_err(Error::system("cannot start the epoch thread"))
+    });
+    begun.inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
     reservation.keep(query.clone());
     admin.keep();
     Ok(query)
+}
+
+/// The last step: the process that was taken over is told that this one serves, and this one can be
+/// taken over from now on.
+fn settle_in(arrival: Arrival, offered: Offered) -> Result<Option<Offering>> {
+    let rendezvous = match arrival {
+        Arrival::Alone => return Ok(None),
+        Arrival::First(rendezvous) => rendezvous,
+        Arrival::Successor(taken) => {
+            service_manager::tell_main_process().map_err(Error::system(
+                "cannot tell the service manager of its new main process",
+            ))?;
+            taken.ready()?
+        }
+    };
+    let offering = Offering::begin(rendezvous, offered);
+    Ok(Some(
+        offering.map_err(Error::system("cannot offer a hand-off"))?,
+    ))
+}
+
+/// The listeners that a successor takes: by partition, or once when all share them.
+fn offered_listeners(
+    options: &Options,
+    listeners: &[PartitionListeners],
+) -> Vec<Vec<Weak<Listener>>> {
+    let distinct = match options.port_mode {
+        PortMode::Shared => &listeners[..listeners.len().min(1)],
+        PortMode::PerPartition => listeners,
+    };
+    let weak = |own: &PartitionListeners| own.iter().map(Arc::downgrade).collect();
+    distinct.iter().map(weak).collect()
 }
 
 fn open_checkpoint(
     options: &Options,
     service: &str,
     query: &str,
-) -> Result<(Option<Checkpoint>, Recovered)> {
+    predecessor: Option<u32>,
+) -> Result<(Option<Opened>, Recovered)> {
     match &options.checkpoint_location {
         Some(location) => {
             let location = Location::parse(location)?;
             let (checkpoint, recovered) =
-                Checkpoint::open(&location, service, options.min_epochs_to_retain)?;
+                Opened::after(predecessor, location, service, options.min_epochs_to_retain)?;
             Ok((Some(checkpoint), recovered))
         }
         None => {
@@ -160,6 +221,7 @@ struct PartitionStarter<'s> {
     options: &'s Options,
     entrance: Entrance,
     chain: &'s dyn Chain,
+    auth: Option<Arc<Auth>>,
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
@@ -229,6 +291,7 @@ impl PartitionStarter<'_> {
             self.runtime.clone(),
         );
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
+        let auth = self.auth.clone();
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -245,10 +308,21 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                policy(&options),
+                policy(&options, auth.clone()),
                 deferrals,
+                QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );
-            let acceptor = Acceptor::new(listeners, Arc::clone(&mailbox), shared.clone());
+            // Partitions with listeners of their own know nothing of the others' connections.
+            let max_connections = match options.port_mode {
+                PortMode::Shared => options.max_connections,
+                PortMode::PerPartition => options.max_connections.div_ceil(options.num_partitions),
+            };
+            let acceptor = Acceptor::new(
+                listeners,
+                Arc::clone(&mailbox),
+                shared.clone(),
+                max_connections,
+            );
             let spin = Spin::new(options.poll_mode, options.spin_duration.as_nanos() as u64);
             Partition::new(
                 Arc::clone(&mailbox),
@@ -295,7 +369,7 @@ impl PartitionStarter<'_> {
     }
 }
 
-fn policy(options: &Options) -> Policy {
+fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
     Policy {
         limits: Limits {
             max_head_bytes: options.max_head_bytes,
@@ -307,6 +381,7 @@ fn policy(options: &Options) -> Policy {
         max_attempts: options.max_attempts,
         max_pipelined: options.max_pipelined,
         max_reply_buffer_bytes: options.max_reply_buffer_bytes,
+        admission: Admission::new(options, auth),
         max_requests: match options.max_requests_per_connection {
             0 => u64::MAX,
             requests => requests,

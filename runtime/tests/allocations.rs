@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
-use snapback::{Requests, Server, StreamWriter};
+use snapback::{Requests, Server, ServerReader, StreamWriter};
 use snapback_operators::{BatchOptions, Start};
 
 const WARM_UP: usize = 2_000;
@@ -133,21 +133,13 @@ impl Client {
             self.socket
                 .write_all(&self.requests)
                 .expect("a request is sent");
-            if self.replies.is_empty() {
-                self.read_first();
-                continue;
-            }
-            // All replies are as long as the first ones; only their date may differ.
-            let mut replies = std::mem::take(&mut self.replies);
-            self.socket.read_exact(&mut replies).expect("replies");
-            assert!(replies.starts_with(self.status.as_bytes()));
-            assert!(replies.ends_with(self.body.as_bytes()));
-            self.replies = replies;
+            self.read_replies();
         }
     }
 
-    /// Reads the replies to the first batch, whose length is not known yet.
-    fn read_first(&mut self) {
+    /// Reads the replies to a batch. Their heads differ in the ids that they tell.
+    fn read_replies(&mut self) {
+        self.replies.clear();
         let depth = String::from_utf8_lossy(&self.requests)
             .matches(" HTTP/1.1\r\n")
             .count();
@@ -177,6 +169,8 @@ struct Case {
     body: &'static str,
     depth: usize,
     allocations: u64,
+    /// Options of the reader.
+    options: Vec<(&'static str, String)>,
 }
 
 impl Case {
@@ -189,6 +183,7 @@ impl Case {
             body,
             depth: 1,
             allocations: 0,
+            options: Vec::new(),
         }
     }
 
@@ -222,15 +217,16 @@ impl Case {
         &self,
         pipeline: impl FnOnce(Pipeline<Server, Requests, Start>) -> StreamWriter,
     ) -> u64 {
-        let stream = Session::new()
+        let reader = Session::new()
             .read_stream()
             .continuous_server()
             .option("adminAddress", "none")
             .address("127.0.0.1", 0, "api")
             .option("numPartitions", 1)
-            .option("pinning", "off")
-            .load()
-            .expect("options");
+            .option("pinning", "off");
+        let set = |reader: ServerReader, (key, value): &(&str, String)| reader.option(key, value);
+        let stream = self.options.iter().fold(reader, set);
+        let stream = stream.load().expect("options");
         let query = pipeline(stream).start().expect("a query");
         let port = query.service_info()[0].port.expect("a TCP port");
         let mut client = Client::connect(port, self);
@@ -326,6 +322,28 @@ fn a_request_costs_no_allocation() {
     Case::new("a status and a header field", get("/api"), "here").check(|stream| {
         let reply = stream.make_reply_with(|_, reply| reply.header("x-a", "b").text("here"));
         reply.write_stream()
+    });
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = folder.path().join("keys");
+    // `printf %s a-token-0123456789 | sha256sum`
+    let hash = "b202808a5cc83841a3afc562d6c19ec8f0dd03dfa2b2ceb28e02dde8dfebd70e";
+    std::fs::write(&keys, format!("billing:sha256:{hash}")).expect("a file of keys");
+    let fields = "Authorization: Bearer a-token-0123456789\r\nX-Request-Id: mine\r\n\
+                  traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let request = format!("GET /api HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    Case {
+        options: vec![("authKeysFile", keys.display().to_string())],
+        ..Case::new("a key, an id and a trace", request, "7 is sampled: true")
+    }
+    .check(|stream| {
+        let rows = stream.make_reply_with(|request, reply| {
+            let bytes = request.identity().unwrap_or_default().len();
+            let is_sampled = request.trace().is_sampled();
+            assert_eq!(bytes, 7);
+            reply.text(if is_sampled { "7 is sampled: true" } else { "" });
+        });
+        rows.write_stream()
     });
 
     // What a row owns is its author's to allocate: that, and nothing else.

@@ -15,9 +15,10 @@ const UNSAFE_ROOMS: [&str; 1] = ["runtime/src/io/"];
 const SYSCALL_ROOMS: [&str; 2] = ["runtime/src/io/", "runtime/src/checkpoint"];
 
 /// What runs in a partition's turn, where no lock may be taken.
-const PARTITION_ROOMS: [&str; 7] = [
+const PARTITION_ROOMS: [&str; 8] = [
     "operators/src/",
     "runtime/src/connection",
+    "runtime/src/content",
     "runtime/src/http1",
     "runtime/src/inbox",
     "runtime/src/outbox",

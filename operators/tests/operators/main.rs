@@ -3,6 +3,7 @@
 // The derive names the crate as users do.
 extern crate snapback_operators as snapback;
 
+mod identity;
 mod make_reply;
 mod panics;
 mod parse_request;

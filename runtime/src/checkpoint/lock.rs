@@ -50,6 +50,12 @@ impl Lock {
     }
 }
 
+/// The process that holds the lock of the checkpoint at `root`, as the lock file says.
+pub(super) fn holder_pid(root: &Path) -> Option<u32> {
+    let entry = std::fs::read_to_string(root.join("lock")).ok()?;
+    entry.split_once(' ')?.0.parse().ok()
+}
+
 /// Who wrote the lock file. It is written just after the lock was taken, so it may still be empty.
 fn holder(file: &mut File) -> String {
     let mut entry = String::new();

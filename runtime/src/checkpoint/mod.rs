@@ -13,6 +13,7 @@
 //! # Ok::<(), snapback::checkpoint::CheckpointError>(())
 //! ```
 
+mod awaited;
 mod error;
 mod layout;
 mod location;
@@ -28,6 +29,7 @@ use std::io;
 
 use uuid::Uuid;
 
+pub(crate) use awaited::{Awaited, Opened};
 pub use error::CheckpointError;
 pub(crate) use location::Location;
 
@@ -138,13 +140,15 @@ impl Checkpoint {
 ///
 /// A location that is no directory or cannot be read, or a file of a newer version.
 pub fn read_committed(location: &str) -> Result<Vec<CommittedEpoch>, CheckpointError> {
-    let location = Location::parse(location)?;
-    let store = LocalStore::at(location.path());
+    committed_in(&LocalStore::at(Location::parse(location)?.path()))
+}
+
+fn committed_in(store: &LocalStore) -> Result<Vec<CommittedEpoch>, CheckpointError> {
     let listed = store.list("");
-    listed.map_err(recovery::failed(&store, "list", ""))?;
+    listed.map_err(recovery::failed(store, "list", ""))?;
     let mut epochs = Vec::new();
-    for epoch in recovery::epochs_in(&store, recovery::COMMITS)? {
-        if let Ok(offsets) = recovery::read_epoch(&store, epoch)? {
+    for epoch in recovery::epochs_in(store, recovery::COMMITS)? {
+        if let Ok(offsets) = recovery::read_epoch(store, epoch)? {
             epochs.push(CommittedEpoch {
                 epoch,
                 run_id: offsets.run_id,

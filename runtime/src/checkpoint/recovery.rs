@@ -153,7 +153,8 @@ pub(crate) fn read_identity<S: Store>(store: &S) -> Result<Option<Identity>, Che
     }
 }
 
-/// The epochs that have a file in the directory, whole or not.
+/// The epochs that have a file in the directory, whole or not. The last number is no epoch: none
+/// could follow it.
 pub(crate) fn epochs_in<S: Store>(store: &S, dir: &str) -> Result<BTreeSet<u64>, CheckpointError> {
     let names = match store.list(dir) {
         Ok(names) => names,
@@ -163,7 +164,7 @@ pub(crate) fn epochs_in<S: Store>(store: &S, dir: &str) -> Result<BTreeSet<u64>,
     let epoch = |name: &String| {
         name.parse()
             .ok()
-            .filter(|epoch: &u64| epoch.to_string() == *name)
+            .filter(|epoch: &u64| epoch.to_string() == *name && *epoch < u64::MAX)
     };
     Ok(names.iter().filter_map(epoch).collect())
 }

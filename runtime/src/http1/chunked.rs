@@ -52,6 +52,16 @@ impl Chunks {
         }
     }
 
+    /// A body that is whole, and has framing behind it.
+    pub(super) fn done(head_bytes: usize, body_bytes: usize, framing_bytes: usize) -> Self {
+        Chunks {
+            stage: Stage::Done,
+            body_bytes,
+            amount: framing_bytes,
+            ..Chunks::new(head_bytes)
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Done
     }

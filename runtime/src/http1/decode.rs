@@ -9,6 +9,7 @@ use super::encode::Persistence;
 use super::fault::Reject;
 use super::head::{self, Framing, Head, Parsed};
 use super::lines;
+use super::marks::Marks;
 
 /// What a request may cost. Each capacity has the status with which a larger request is answered.
 #[derive(Clone, Debug)]
@@ -104,6 +105,8 @@ pub(crate) struct Decoded<'h, 'b> {
     pub(crate) is_head: bool,
     /// 0 or 1, the minor version.
     pub(crate) http_minor: u8,
+    /// Which of the fields it has that concern the server beside the framing.
+    pub(crate) marks: Marks,
     /// How long the client waits for the reply, by `x-request-timeout-ms`; [`u64::MAX`] when it does
     /// not say.
     pub(crate) timeout_ms: u64,
@@ -117,6 +120,25 @@ impl Decoded<'_, '_> {
             (false, _) => Persistence::Close,
             (true, 0) => Persistence::KeepAlive10,
             (true, _) => Persistence::KeepAlive,
+        }
+    }
+}
+
+impl<'h, 'b> Head<'h, 'b> {
+    /// The request of this head.
+    #[inline]
+    fn with_body(&self, body: &'b [u8], consumed: usize) -> Decoded<'h, 'b> {
+        Decoded {
+            method: self.method,
+            target: self.target,
+            headers: self.headers,
+            body,
+            consumed,
+            keep_alive: self.keep_alive,
+            is_head: self.method == "HEAD",
+            http_minor: self.minor,
+            marks: self.marks,
+            timeout_ms: self.timeout_ms,
         }
     }
 }
@@ -173,6 +195,35 @@ impl Decoder {
         }
     }
 
+    /// The head of a request whose body is still on its way, which seems empty in it.
+    pub(crate) fn head<'h, 'b>(
+        &self,
+        buf: &'b [u8],
+        table: &'h mut HeaderTable<'b>,
+        limits: &Limits,
+    ) -> Option<Decoded<'h, 'b>> {
+        if !matches!(self.state, State::Body { .. } | State::Chunks(_)) {
+            return None;
+        }
+        let start = lines::skip_empty_lines(buf).ok()?;
+        match head::parse(buf, start, table, limits).ok()? {
+            Parsed::Whole(head) => Some(head.with_body(&[], head.end)),
+            Parsed::Not(_) => None,
+        }
+    }
+
+    /// Puts a request back that [`decode`](Self::decode) has given last: the next call gives it
+    /// again. Its bytes must still be at the beginning of `buf`.
+    pub(crate) fn put_back(&mut self, buf: &[u8], decoded: &Decoded<'_, '_>) {
+        let body_at = decoded.body.as_ptr().addr() - buf.as_ptr().addr();
+        let framing_bytes = decoded.consumed - body_at - decoded.body.len();
+        // Only a body whose framing was removed needs more than its head to be found again.
+        if framing_bytes > 0 {
+            let chunks = Chunks::done(body_at, decoded.body.len(), framing_bytes);
+            self.state = State::Chunks(chunks);
+        }
+    }
+
     /// What to do about a request that was incomplete before; `None`: parse its head.
     fn wait(
         &mut self,
@@ -220,17 +271,7 @@ impl Decoder {
             (Framing::Chunked, _) => return Ok(self.begin_chunks(buf, &head)),
         };
         self.state = State::Fresh;
-        Ok(Step::Request(Decoded {
-            method: head.method,
-            target: head.target,
-            headers: head.headers,
-            body,
-            consumed,
-            keep_alive: head.keep_alive,
-            is_head: head.method == "HEAD",
-            http_minor: head.minor,
-            timeout_ms: head.timeout_ms,
-        }))
+        Ok(Step::Request(head.with_body(body, consumed)))
     }
 
     fn begin_chunks(&mut self, buf: &[u8], head: &Head<'_, '_>) -> Step<'static, 'static> {

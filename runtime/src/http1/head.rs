@@ -3,6 +3,7 @@
 use super::decode::{HeaderTable, Limits};
 use super::fault::{Reject, shown};
 use super::host::is_host;
+use super::marks::Marks;
 use super::target::path_of;
 
 /// A whole head.
@@ -17,6 +18,7 @@ pub(super) struct Head<'h, 'b> {
     pub(super) framing: Framing,
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
+    pub(super) marks: Marks,
     /// How long the client waits for the reply; [`u64::MAX`] when it does not say.
     pub(super) timeout_ms: u64,
 }
@@ -82,6 +84,7 @@ pub(super) fn parse<'h, 'b>(
         framing,
         keep_alive: !fields.close && (minor > 0 || fields.keep_alive),
         expects_continue: fields.expects_continue && minor > 0,
+        marks: fields.marks,
         timeout_ms: fields.timeout_ms,
     }))
 }
@@ -97,6 +100,7 @@ struct Fields<'b> {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    marks: Marks,
     timeout_ms: u64,
 }
 
@@ -111,6 +115,7 @@ impl Default for Fields<'_> {
             close: false,
             keep_alive: false,
             expects_continue: false,
+            marks: Marks::default(),
             timeout_ms: u64::MAX,
         }
     }
@@ -141,7 +146,10 @@ impl<'b> Fields<'b> {
                 4 if is(name, b"host") => fields.host(header.value)?,
                 6 if is(name, b"expect") && minor > 0 => fields.expect(header.value)?,
                 10 if is(name, b"connection") => fields.connection(header.value),
+                11 if is(name, b"traceparent") => fields.marks.add(Marks::TRACEPARENT),
+                12 if is(name, b"x-request-id") => fields.marks.add(Marks::REQUEST_ID),
                 14 if is(name, b"content-length") => fields.content_length(header.value)?,
+                16 if is(name, b"content-encoding") => fields.marks.add(Marks::CONTENT_ENCODING),
                 17 if is(name, b"transfer-encoding") => fields.transfer_encoding(header.value)?,
                 20 if is(name, b"x-request-timeout-ms") => fields.timeout(header.value)?,
                 _ => {}

@@ -3,28 +3,46 @@
 use std::net::Ipv6Addr;
 
 /// A letter, digit or sign that a name may have anywhere.
-const NAME: u8 = 1;
-/// A character that only has its place: `:`, `[`, `]` and `%`.
-const PLACED: u8 = 2;
+const NAME: u32 = 0;
+const COLON: u32 = 1;
+/// A character that only has its place: `[`, `]` and `%`.
+const PLACED: u32 = 1 << 8;
 /// Any other byte.
-const BAD: u8 = 4;
+const BAD: u32 = 1 << 16;
+
+/// The longest value whose kinds cannot overflow when they are added.
+const USUAL_BYTES: usize = 255;
 
 /// Whether this is a host, with a port or without. Empty is fine: a client without an authority
 /// sends that. User information is not (RFC 9110, section 4.2.4).
 #[inline]
 pub(super) fn is_host(value: &[u8]) -> bool {
+    if value.len() > USUAL_BYTES {
+        return value.iter().all(|byte| kind(*byte) != BAD) && has_good_places(value);
+    }
     // Without early exit: hosts are short, and nearly all are good.
-    let kinds = value
-        .iter()
-        .fold(NAME, |kinds, byte| kinds | KINDS[usize::from(*byte)]);
-    match kinds {
+    match value.iter().fold(0, |kinds, byte| kinds + kind(*byte)) {
         NAME => true,
-        kinds if kinds & BAD != 0 => false,
-        _ => has_good_places(value),
+        COLON => ends_with_port(value),
+        kinds => kinds < BAD && has_good_places(value),
     }
 }
 
+/// Whether the only colon stands behind a name and before digits.
+#[inline]
+fn ends_with_port(value: &[u8]) -> bool {
+    let digits = value.iter().rev().take_while(|byte| byte.is_ascii_digit());
+    let name_and_colon = value.len() - digits.count();
+    name_and_colon > 1 && value[name_and_colon - 1] == b':'
+}
+
+#[inline]
+fn kind(byte: u8) -> u32 {
+    KINDS[usize::from(byte)]
+}
+
 /// Whether colons, brackets and percent signs of a host stand where they may.
+#[cold]
 fn has_good_places(value: &[u8]) -> bool {
     let (host, port) = split_port(value);
     let has_good_port = match port {
@@ -33,7 +51,7 @@ fn has_good_places(value: &[u8]) -> bool {
     };
     let has_good_host = match host {
         // Only a port: an http URL has a host (RFC 9110, section 4.2.1).
-        [] => false,
+        [] => value.is_empty(),
         [b'[', literal @ .., b']'] => is_ip_literal(literal),
         name => is_name(name),
     };
@@ -92,14 +110,15 @@ pub(super) fn is_same_host(host: &[u8], authority: &[u8], default_port: &[u8]) -
 }
 
 /// RFC 3986, sections 3.2.2 and 3.2.3: unreserved, sub-delims, and what only has its place.
-static KINDS: [u8; 256] = {
+static KINDS: [u32; 256] = {
     let mut kinds = [BAD; 256];
     let mut byte = 0;
     while byte < 128u8 {
         kinds[byte as usize] = match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => NAME,
             b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => NAME,
-            b':' | b'[' | b']' | b'%' => PLACED,
+            b':' => COLON,
+            b'[' | b']' | b'%' => PLACED,
             _ => BAD,
         };
         byte += 1;
@@ -129,6 +148,10 @@ mod tests {
             "a,b",
         ] {
             assert!(is_host(good.as_bytes()), "{good:?}");
+        }
+        for long in ["a".repeat(1000), "a".repeat(300) + ":80"] {
+            assert!(is_host(long.as_bytes()));
+            assert!(!is_host((long + ":80:").as_bytes()));
         }
         for bad in [
             ":",

@@ -23,6 +23,7 @@
 //! | `lines` | where lines end, and what is wrong with those that do not parse |
 //! | `target` | the four forms of a request target |
 //! | `host` | hosts with ports |
+//! | `marks` | which fields that concern the server, but not the framing, a request has |
 //! | `chunked` | chunk framing, removed in place |
 //! | `fault` | everything that can be wrong with a request, and the one table from fault to status |
 //! | `encode` | heads of replies |
@@ -37,6 +38,7 @@ mod fault;
 mod head;
 mod host;
 mod lines;
+mod marks;
 mod target;
 
 #[cfg(test)]
@@ -45,5 +47,6 @@ mod properties;
 mod replay;
 
 pub(crate) use decode::{Decoded, Decoder, EMPTY_TABLE, HeaderTable, Limits, MAX_HEADERS, Step};
-pub(crate) use encode::{CONTINUE, HeadEncoder, Persistence, has_no_body};
+pub(crate) use encode::{CONTINUE, Echo, HeadEncoder, Persistence, has_no_body};
 pub(crate) use fault::Reject;
+pub(crate) use marks::Marks;

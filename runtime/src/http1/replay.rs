@@ -8,13 +8,12 @@ use crate::internals::{Event, Limits, replay};
 #[path = "../../tests/wire/mod.rs"]
 mod wire;
 
-use wire::Case;
+use wire::{Case, NEIGHBOUR};
 
 /// How many cases there are at least that send something of their own, so that none is lost unseen.
 const CASES: usize = 690;
 
-/// A request that is well, before or behind a case.
-const NEIGHBOUR: &[u8] = b"GET /neighbour HTTP/1.1\r\nHost: a\r\n\r\n";
+/// What the codec makes of the request before or behind a case.
 const NEIGHBOUR_SERVED: &str = "GET /neighbour HTTP/1.1 keep-alive {Host: a} \"\"";
 
 /// A 100 is sent only to a client that made the server wait, which depends on the split.

@@ -1,7 +1,5 @@
 //! Request targets (RFC 9112, section 3.2).
 
-use memchr::memchr;
-
 use super::fault::{Reject, shown};
 use super::host::{is_host, is_same_host};
 
@@ -24,7 +22,7 @@ pub(super) fn path_of<'b>(
     if method == "CONNECT" {
         return Err(Reject::Connect);
     }
-    if target.starts_with('/') && memchr(b'#', target.as_bytes()).is_none() {
+    if target.starts_with('/') && !target.as_bytes().contains(&b'#') {
         Ok(target)
     } else {
         path_of_unusual(method, target, host)

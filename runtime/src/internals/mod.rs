@@ -8,6 +8,7 @@ mod replay;
 use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
+use crate::content::{self, ContentCoding, Decoding};
 use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
 use crate::partition::Published;
 use crate::transport::proxy_header;
@@ -64,6 +65,20 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<Peer>)>, Strin
         Ok(header) => Ok(header.map(|header| (header.bytes, header.client))),
         Err(malformed) => Err(malformed.to_string()),
     }
+}
+
+/// Decodes a whole body with this `Content-Encoding`, in steps as small as they can be; `None` if it
+/// is refused.
+#[must_use]
+pub fn decode_content(encoding: &str, body: &[u8], limit_bytes: usize) -> Option<Vec<u8>> {
+    let lines = std::iter::once(encoding.as_bytes());
+    let codings = content::codings_of(lines, &ContentCoding::ALL).ok()?;
+    if codings.is_empty() {
+        return Some(body.to_vec());
+    }
+    let mut decoding = Decoding::new(codings, limit_bytes);
+    while !decoding.run(body, &mut 1).ok()? {}
+    Some(decoding.body().to_vec())
 }
 
 /// Writes the heads of replies.

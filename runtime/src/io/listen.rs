@@ -4,18 +4,24 @@
 //! in silence and take half the traffic, and closing one of its listeners would reset the
 //! connections that wait there. So a port in use is always seen, and counted past.
 
+mod adopt;
+
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::unix_socket::{self, SocketFile};
+use super::unix_socket::{self, Access, SocketFile};
 use crate::options::PortMode;
 use crate::service_info::Scheme;
+
+pub use adopt::AdoptError;
+pub(crate) use adopt::FileOwner;
 
 /// Connections that the kernel holds until they are accepted; it lowers this to
 /// `net.core.somaxconn`. When it is full, clients see their SYN go unanswered and try again.
@@ -38,31 +44,68 @@ pub(crate) fn bind(
     partitions: usize,
     max_port_attempts: u32,
 ) -> Result<Vec<PartitionListeners>, BindError> {
-    let count_up = |host: &str, ips: &[SocketAddr], port, partition| {
-        bind_counting_up(scheme, host, ips, port, partition, max_port_attempts)
-    };
-    let shared = |listeners: PartitionListeners| vec![listeners; partitions];
-    match (address, mode) {
-        (Address::Tcp { host, port }, PortMode::Shared) => {
-            count_up(host, &resolve(host)?, *port, 0).map(shared)
+    match mode {
+        PortMode::Shared => {
+            let listeners = match address {
+                Address::Tcp { host, port } => {
+                    bind_counting_up(scheme, host, &resolve(host)?, *port, 0, max_port_attempts)?
+                }
+                Address::Unix(path) => vec![listen_unix(scheme, path.clone())?],
+            };
+            Ok(vec![listeners; partitions])
         }
-        (Address::Tcp { host, port }, PortMode::PerPartition) => {
-            let ips = resolve(host)?;
-            (0..partitions)
-                .map(|partition| count_up(host, &ips, *port, partition))
-                .collect()
-        }
-        (Address::Unix(path), PortMode::Shared) => {
-            Ok(shared(vec![listen_unix(scheme, path.clone())?]))
-        }
-        (Address::Unix(path), PortMode::PerPartition) => (0..partitions)
-            .map(|partition| {
-                let mut path = path.clone().into_os_string();
-                path.push(format!(".{partition}"));
-                Ok(vec![listen_unix(scheme, path.into())?])
-            })
+        PortMode::PerPartition => (0..partitions)
+            .map(|partition| bind_partition(address, scheme, partition, max_port_attempts))
             .collect(),
     }
+}
+
+/// Binds the listeners of one partition, as [`bind`] does with [`PortMode::PerPartition`].
+pub(crate) fn bind_partition(
+    address: &Address,
+    scheme: Scheme,
+    partition: usize,
+    attempts: u32,
+) -> Result<PartitionListeners, BindError> {
+    match address {
+        Address::Tcp { host, port } => {
+            bind_counting_up(scheme, host, &resolve(host)?, *port, partition, attempts)
+        }
+        Address::Unix(path) => Ok(vec![listen_unix(
+            scheme,
+            path_of_partition(path, partition),
+        )?]),
+    }
+}
+
+/// Where the query would listen at first, or a partition of it: what a socket that somebody else
+/// bound must be at to be taken for it. Port 0 is no place.
+pub(crate) fn wanted(
+    address: &Address,
+    partition: Option<usize>,
+) -> Result<Vec<LocalAddress>, BindError> {
+    Ok(match address {
+        Address::Tcp { port: 0, .. } => Vec::new(),
+        Address::Tcp { host, port } => {
+            let port = usize::from(*port) + partition.unwrap_or(0);
+            let Ok(port) = u16::try_from(port) else {
+                let partition = partition.unwrap_or(0);
+                return Err(BindError::PastLastPort { partition, port });
+            };
+            let ips = resolve(host)?.into_iter();
+            ips.map(|ip| LocalAddress::Tcp((ip.ip(), port).into()))
+                .collect()
+        }
+        Address::Unix(path) => vec![LocalAddress::Unix(
+            partition.map_or_else(|| path.clone(), |index| path_of_partition(path, index)),
+        )],
+    })
+}
+
+fn path_of_partition(path: &Path, partition: usize) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(format!(".{partition}"));
+    path.into()
 }
 
 /// Where to listen.
@@ -94,7 +137,7 @@ pub(crate) struct Listener {
     local: LocalAddress,
     scheme: Scheme,
     /// Removed on drop, before the socket closes.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// What a listener is bound to.
@@ -104,6 +147,16 @@ pub(crate) enum LocalAddress {
     Tcp(SocketAddr),
     /// The path of a Unix domain socket.
     Unix(PathBuf),
+}
+
+/// As a service manager writes it: an address and a port, or a path.
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocalAddress::Tcp(address) => address.fmt(f),
+            LocalAddress::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl Listener {
@@ -349,7 +402,7 @@ fn bind_port(
                     fd,
                     local,
                     scheme,
-                    _file: None,
+                    file: None,
                 }));
             }
             Err(Errno::ADDRINUSE) => return Ok(None),
@@ -406,12 +459,12 @@ fn listen_unix(scheme: Scheme, path: PathBuf) -> Result<Arc<Listener>, BindError
         address: path.display().to_string(),
         source: errno.into(),
     })?;
-    let file = unix_socket::bind_and_listen(&fd, &path, BACKLOG)?;
+    let file = unix_socket::bind_and_listen(&fd, &path, BACKLOG, Access::Umask)?;
     Ok(Arc::new(Listener {
         fd,
         local: LocalAddress::Unix(path),
         scheme,
-        _file: Some(file),
+        file: Some(file),
     }))
 }
 

@@ -2,7 +2,6 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -52,8 +51,8 @@ pub(crate) enum Wait {
     Poll,
     /// Sleep until there is one.
     Block,
-    /// Sleep until there is one, so long at most.
-    AtMost(Duration),
+    /// Sleep until there is one, so many nanoseconds at most.
+    AtMost(u64),
 }
 
 /// Events taken at one wait at the most; the others come with the next one.
@@ -117,13 +116,7 @@ impl Poller {
             Wait::Block => None,
             // Rounded up to whole milliseconds: the plain epoll_wait then serves, which every
             // kernel and sandbox has.
-            Wait::AtMost(time) => Timespec::try_from(Duration::from_millis(
-                time.as_micros()
-                    .div_ceil(1000)
-                    .try_into()
-                    .unwrap_or(u64::MAX / 1000),
-            ))
-            .ok(),
+            Wait::AtMost(time_ns) => Some(whole_milliseconds(time_ns)),
         };
         let events = match epoll::wait(&self.epoll, &mut self.events[..], timeout.as_ref()) {
             Ok((events, _)) => events,
@@ -140,5 +133,13 @@ impl Poller {
             });
         }
         Ok(events.len())
+    }
+}
+
+fn whole_milliseconds(time_ns: u64) -> Timespec {
+    let time_ms = time_ns.div_ceil(1_000_000);
+    Timespec {
+        tv_sec: (time_ms / 1000) as i64,
+        tv_nsec: (time_ms % 1000 * 1_000_000) as i64,
     }
 }

@@ -1,10 +1,11 @@
 //! The file of a Unix domain socket: taken over when stale, removed when done.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -14,6 +15,15 @@ use super::listen::BindError;
 /// The kernel takes one byte more, but most clients end the path with a NUL (unix(7)).
 const MAX_PATH_BYTES: usize = 107;
 
+/// Who may connect to a socket file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Whom the umask of the process lets.
+    Umask,
+    /// The user of the process alone (mode 0600).
+    Owner,
+}
+
 /// Binds `fd` to `path` and listens.
 ///
 /// A socket file that nobody listens at, as a killed process leaves it, is replaced. One with a
@@ -22,6 +32,7 @@ pub(super) fn bind_and_listen(
     fd: &OwnedFd,
     path: &Path,
     backlog: i32,
+    access: Access,
 ) -> Result<SocketFile, BindError> {
     let name = || path.display().to_string();
     let system = |source: io::Error| BindError::System {
@@ -54,16 +65,21 @@ pub(super) fn bind_and_listen(
         bound => bound.map_err(|errno| system(errno.into()))?,
     }
     let file = SocketFile::at(path).map_err(system)?;
+    // Before it listens, so that nobody else can have connected.
+    if access == Access::Owner {
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(system)?;
+    }
     rustix::net::listen(fd, backlog).map_err(|errno| system(errno.into()))?;
     Ok(file)
 }
 
-/// A socket file of ours, removed on drop unless another one has taken its place.
+/// A socket file, removed on drop if it is ours and no other one has taken its place.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode. While our socket is open its inode is not given to another file.
     identity: (u64, u64),
+    is_ours: AtomicBool,
 }
 
 impl SocketFile {
@@ -71,12 +87,34 @@ impl SocketFile {
         Ok(Self {
             path: path.to_owned(),
             identity: identity(path)?,
+            is_ours: AtomicBool::new(true),
         })
+    }
+
+    /// The file of a socket that another process still has.
+    pub(super) fn of_another(path: &Path) -> io::Result<Self> {
+        let file = Self::at(path)?;
+        file.leave();
+        Ok(file)
+    }
+
+    /// Leaves the file to another process, which has the socket as well.
+    pub(super) fn leave(&self) {
+        self.is_ours.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes the file, to be removed on drop; whether it still is the same one.
+    pub(super) fn claim(&self) -> bool {
+        self.is_ours.store(true, Ordering::Relaxed);
+        identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if !*self.is_ours.get_mut() {
+            return;
+        }
         let _lock = lock_directory_of(&self.path);
         if identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)

@@ -1,8 +1,13 @@
 //! The kinds of option values: how each is read, written and described.
 
+mod http;
+
 use std::time::Duration;
 
-use super::{AdminAddress, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies};
+use super::{
+    AdminAddress, ListenFds, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies,
+};
+pub(super) use http::{Codings, Header};
 
 /// A kind of value. `parse(show(value))` gives the value back if it is allowed, else `None`.
 pub(super) trait Kind<T> {
@@ -409,5 +414,36 @@ impl<T: Named> Kind<T> for Choice {
     }
     fn name(&self) -> String {
         Kind::<T>::allowed(self).replace(" or ", ", ")
+    }
+}
+
+/// Sockets of the service manager: `auto`, `off` or a name (systemd.socket(5)).
+pub(super) struct SocketNames;
+
+const MAX_NAME_BYTES: usize = 255;
+
+impl Kind<ListenFds> for SocketNames {
+    fn parse(&self, text: &str) -> Option<ListenFds> {
+        let text = text.trim();
+        let fits = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+        match text {
+            _ if text.eq_ignore_ascii_case("auto") => Some(ListenFds::Auto),
+            _ if text.eq_ignore_ascii_case("off") => Some(ListenFds::Off),
+            _ => ((1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(fits))
+                .then(|| ListenFds::Named(text.to_owned())),
+        }
+    }
+    fn show(&self, value: &ListenFds) -> String {
+        match value {
+            ListenFds::Auto => "auto".to_owned(),
+            ListenFds::Off => "off".to_owned(),
+            ListenFds::Named(name) => name.clone(),
+        }
+    }
+    fn allowed(&self) -> String {
+        format!("`auto`, `off` or a name of up to {MAX_NAME_BYTES} ASCII characters without `:`")
+    }
+    fn name(&self) -> String {
+        "`auto`, `off`, or a name".to_owned()
     }
 }

@@ -55,6 +55,9 @@ fn values_parse_in_the_forms_that_spark_users_write() {
     check("maxRequestBytes", "1GB", expect!["1 GiB"]);
     check("pinning", "AUTO", expect!["auto"]);
     check("pinning", "off", expect!["off"]);
+    check("listenFds", "AUTO", expect!["auto"]);
+    check("listenFds", "off", expect!["off"]);
+    check("listenFds", " web-1 ", expect!["web-1"]);
     check("pinning", "0,2, 4-7", expect!["0,2,4,5,6,7"]);
     check("path", "/v1/my_api", expect!["/v1/my_api"]);
     check("tlsMinVersion", "1.3", expect!["1.3"]);
@@ -79,6 +82,13 @@ fn values_parse_in_the_forms_that_spark_users_write() {
 
 #[test]
 fn a_bad_value_is_told_what_is_allowed() {
+    check(
+        "listenFds",
+        "a:b",
+        expect![
+            "option `listenFds` cannot be `a:b`: it must be `auto`, `off` or a name of up to 255 ASCII characters without `:`"
+        ],
+    );
     check(
         "numPartitions",
         "0",
@@ -182,7 +192,7 @@ fn an_unknown_key_is_told_the_nearest_one() {
         "numPartition",
         "2",
         expect![
-            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, maxRequestBytes, maxHeadBytes, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress, maxCheckpointLag, adminAddress, adminTokenFile"
+            "unknown option `numPartition` (did you mean `numPartitions`?); the options are host, port, path, name, numPartitions, pinning, pollMode, spinDuration, portMode, tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsMinVersion, tlsPort, tlsHost, proxyProtocol, trustedProxies, maxPortAttempts, listenFds, handoffSocket, maxRequestBytes, maxHeadBytes, acceptEncodings, authKeysFile, authKeysEnv, apiKeyHeader, requestIdHeader, traceContext, maxPipelined, maxReplyBufferBytes, maxRequestsPerConnection, headerTimeout, bodyTimeout, minBodyRate, keepAliveTimeout, writeTimeout, lingerTimeout, maxQueueDelay, maxConnections, maxInFlight, unansweredReply, maxAttempts, requestTimeout, shutdownDelay, shutdownTimeout, checkpointLocation, minEpochsToRetain, recentProgress, maxCheckpointLag, adminAddress, adminTokenFile"
         ],
     );
     let nearest = |key: &str| match Options::default().set(key, "1") {

@@ -48,6 +48,18 @@ pub enum Pinning {
     Cores(Vec<usize>),
 }
 
+/// Which sockets of the service manager a query listens at (option `listenFds`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenFds {
+    /// Those at the query's own address, if there are any; else it binds its own.
+    Auto,
+    /// None.
+    Off,
+    /// Those with this name (`FileDescriptorName=`), wherever they listen.
+    Named(String),
+}
+
 /// Where the admin listener of a session listens (option `adminAddress`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -22,8 +22,19 @@ pub(crate) struct Acceptor {
     /// The mailboxes of all partitions, when they share their listeners.
     shared: Option<Arc<[Arc<Mailbox>]>>,
     own: Arc<Mailbox>,
+    /// Beyond so many, over all of `shared`, a connection is turned away.
+    max_connections: usize,
     first_token: u64,
     paused_until: Option<Instant>,
+}
+
+/// What becomes of a connection that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    /// It is counted, and will be served.
+    Taken,
+    /// `maxConnections` are open: it is told so, and is not counted.
+    TurnedAway,
 }
 
 impl Acceptor {
@@ -31,11 +42,13 @@ impl Acceptor {
         listeners: Vec<Arc<Listener>>,
         own: Arc<Mailbox>,
         shared: Option<Arc<[Arc<Mailbox>]>>,
+        max_connections: usize,
     ) -> Self {
         Acceptor {
             listeners,
             shared,
             own,
+            max_connections,
             first_token: 0,
             paused_until: None,
         }
@@ -51,12 +64,13 @@ impl Acceptor {
     }
 
     /// Accepts at the listeners whose bits are set, and gives to `keep` what is this partition's
-    /// own. A connection goes to the partition that has the fewest.
+    /// own. A connection goes to the partition that has the fewest; one too many is this partition's
+    /// to turn away, and is not counted.
     pub(crate) fn accept(
         &mut self,
         poller: &Poller,
         listeners: u32,
-        mut keep: impl FnMut(Arrival),
+        mut keep: impl FnMut(Arrival, Welcome),
     ) -> io::Result<()> {
         if self
             .paused_until
@@ -85,19 +99,25 @@ impl Acceptor {
         Ok(())
     }
 
-    fn place(&self, arrival: Arrival, keep: &mut impl FnMut(Arrival)) {
+    fn place(&self, arrival: Arrival, keep: &mut impl FnMut(Arrival, Welcome)) {
+        let all = self.shared.as_deref();
+        let all = all.unwrap_or(std::slice::from_ref(&self.own));
+        let open: usize = all.iter().map(|mailbox| mailbox.connections()).sum();
+        if open >= self.max_connections {
+            return keep(arrival, Welcome::TurnedAway);
+        }
         let Some(mailboxes) = &self.shared else {
             self.own.count_connection();
-            return keep(arrival);
+            return keep(arrival, Welcome::Taken);
         };
         let chosen = Mailbox::fewest_connections(mailboxes);
         if std::ptr::eq(chosen, &*self.own) {
-            return keep(arrival);
+            return keep(arrival, Welcome::Taken);
         }
         if let Err(arrival) = chosen.hand_over(arrival) {
             chosen.connection_ended();
             self.own.count_connection();
-            keep(arrival);
+            keep(arrival, Welcome::Taken);
         }
     }
 
@@ -117,7 +137,7 @@ impl Acceptor {
     /// They are not watched any more before that. Of all that watch a listener the kernel wakes
     /// one: a connection that woke this partition is taken here, and later ones wake the others,
     /// which may be of another process.
-    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Arrival)) {
+    pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Arrival, Welcome)) {
         self.unwatch(poller);
         self.paused_until = None;
         for listener in std::mem::take(&mut self.listeners) {

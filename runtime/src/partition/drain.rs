@@ -4,6 +4,7 @@
 use std::mem;
 
 use super::Partition;
+use super::accept::Welcome;
 use super::connections::{Connections, Replies, find, token};
 use crate::io::clock::{now_ns, unix_seconds};
 
@@ -16,10 +17,11 @@ impl Partition {
     pub(super) fn begin_drain(&mut self) {
         self.worker.drain();
         let mut own = Vec::new();
-        self.acceptor
-            .close(&self.poller, |arrival| own.push(arrival));
-        for arrival in own {
-            self.admit(arrival);
+        self.acceptor.close(&self.poller, |arrival, welcome| {
+            own.push((arrival, welcome))
+        });
+        for (arrival, welcome) in own {
+            self.admit(arrival, welcome);
         }
         for (_, (_, connection)) in &mut self.connections {
             connection.end_with_deferred();
@@ -32,7 +34,9 @@ impl Partition {
         self.connections
             .iter()
             .all(|(_, (_, connection))| connection.is_over())
-            && self.mailbox.retire(self.connections.len())
+            && self
+                .mailbox
+                .retire(self.connections.len() - self.arrivals.turned_away)
     }
 
     /// The time is over. Every connection is read once more, and what had come is answered; what is
@@ -45,8 +49,10 @@ impl Partition {
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
+        self.worker.queue_delay().begin_turn(start_ns);
+        self.begun_ns = start_ns;
         while let Some(arrival) = self.mailbox.take_accepted() {
-            self.admit(arrival);
+            self.admit(arrival, Welcome::Taken);
         }
         // There is no later turn that handshakes could be left to.
         self.buffers.scratch.may_shake_hands = true;

@@ -5,14 +5,18 @@
 //! through its [`Mailbox`] and see it through what it [`Published`].
 
 mod accept;
+mod arrivals;
 mod bell;
 mod buffers;
 mod connections;
 mod deferrals;
 mod drain;
+mod failure;
 mod handshakes;
 pub(crate) mod latency;
 mod mailbox;
+mod overload;
+mod prepare;
 mod published;
 mod refusal;
 #[allow(dead_code, reason = "the counters are read by whoever shows them")]
@@ -31,21 +35,25 @@ use crossbeam_utils::CachePadded;
 use slab::Slab;
 use snapback_operators::Place;
 
-use crate::connection::{Connection, Served};
+use crate::connection::Served;
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::io::poller::{Interest, Poller, Wait};
-use crate::transport::{Arrival, Entrance};
+use crate::transport::Entrance;
 pub(crate) use accept::Acceptor;
+use accept::Welcome;
+use arrivals::Arrivals;
 pub(crate) use buffers::Buffers;
-use connections::{Connections, Replies, find, key_of, token};
+use connections::{Connections, Replies, find, key_of};
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
+pub(crate) use overload::QueueDelay;
+pub(crate) use prepare::Admission;
 pub(crate) use published::Published;
 pub(crate) use shed::TimeoutKind;
 pub(crate) use spin::Spin;
 pub(crate) use timers::TimerId;
 use timers::Timers;
-pub(crate) use worker::{Policy, Worker};
+pub(crate) use worker::{Policy, Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;
@@ -59,6 +67,7 @@ pub(crate) struct Partition {
     mailbox: Arc<Mailbox>,
     published: Arc<CachePadded<Published>>,
     acceptor: Acceptor,
+    arrivals: Arrivals,
     entrance: Entrance,
     connections: Connections,
     /// Tells apart the connections that a slab key had one after the other.
@@ -84,6 +93,8 @@ pub(crate) struct Partition {
     overdue: Vec<Place>,
     /// Waits that neither slept nor brought anything.
     empty_polls: u32,
+    /// When the last connection that had requests in this turn began its share.
+    begun_ns: u64,
     worker: Worker,
     buffers: Buffers,
     spin: Spin,
@@ -111,6 +122,7 @@ impl Partition {
             mailbox,
             published,
             acceptor,
+            arrivals: Arrivals::new(now_ns()),
             entrance,
             connections: Slab::new(),
             generation: 0,
@@ -124,6 +136,7 @@ impl Partition {
             fired: Vec::new(),
             overdue: Vec::new(),
             empty_polls: 0,
+            begun_ns: 0,
             worker,
             buffers: Buffers::default(),
             spin,
@@ -158,9 +171,13 @@ impl Partition {
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
-        let mut served_ns = start_ns;
+        self.worker.queue_delay().begin_turn(start_ns);
+        let (mut served_ns, mut left) = (start_ns, self.ready.len());
+        self.begun_ns = start_ns;
         let mut ready = mem::take(&mut self.ready);
         for token in ready.drain(..) {
+            self.worker.queue_delay().begin_share(served_ns, left);
+            left -= 1;
             self.serve_in_turn(token, start_ns, &mut served_ns);
         }
         if !self.handshakes.is_empty() {
@@ -188,6 +205,7 @@ impl Partition {
         self.serve(token);
         let requests = self.worker.answered() - before;
         if requests > 0 {
+            self.begun_ns = *served_ns;
             *served_ns = now_ns();
             self.published
                 .latencies
@@ -253,6 +271,8 @@ impl Partition {
         match connection.serve(token, &mut self.worker, &mut self.buffers) {
             Served::Waiting => self.after_serve(token),
             Served::Again => {
+                let since_ns = connection.behind_since_ns();
+                self.worker.queue_delay().note_behind(since_ns);
                 if !mem::replace(&mut connection.is_ready, true) {
                     self.again.push(token);
                 }
@@ -342,7 +362,12 @@ impl Partition {
                 .remove(outbox.awaited_slots().count());
             self.buffers.take_outbox(outbox);
         }
-        self.mailbox.connection_ended();
+        if connection.is_turned_away() {
+            self.arrivals.turned_away -= 1;
+        } else {
+            self.arrivals.note_end(self.worker.turn_ns());
+            self.mailbox.connection_ended();
+        }
     }
 
     /// Notes the oldest unanswered request of the connections where it changed.
@@ -379,6 +404,7 @@ impl Partition {
         let settled = oldest.min(next);
         self.published.publish(next, settled);
         self.published.end_turn(served_ns - start_ns);
+        self.worker.queue_delay().end_turn(self.begun_ns, served_ns);
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
         // read for the others.
         let epoch = self.mailbox.epoch();
@@ -391,46 +417,13 @@ impl Partition {
 
     fn take_messages(&mut self) -> io::Result<()> {
         while let Some(arrival) = self.mailbox.take_accepted() {
-            self.admit(arrival);
+            self.admit(arrival, Welcome::Taken);
         }
         let phase = self.mailbox.phase();
         if phase > self.phase && mem::replace(&mut self.phase, phase) == Phase::Serving {
             self.begin_drain();
         }
         Ok(())
-    }
-
-    fn accept(&mut self, listeners: u32) -> io::Result<()> {
-        let mut own = Vec::new();
-        self.acceptor
-            .accept(&self.poller, listeners, |arrival| own.push(arrival))?;
-        for arrival in own {
-            self.admit(arrival);
-        }
-        Ok(())
-    }
-
-    /// Takes a connection in; it is served in this turn already, for its first request is often
-    /// there. It was counted when it was accepted.
-    fn admit(&mut self, arrival: Arrival) {
-        let entry = self.connections.vacant_entry();
-        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
-        let token = token(self.generation, entry.key());
-        match self.poller.add(&arrival.socket, token, Interest::Read) {
-            Ok(()) => {
-                let transport = self.entrance.admit(arrival);
-                let policy = self.worker.policy();
-                let mut connection = Box::new(Connection::new(transport, policy, now_ns()));
-                connection.is_ready = true;
-                entry.insert((self.generation, connection));
-                self.ready.push(token);
-            }
-            Err(error) => {
-                let peer = arrival.peer;
-                tracing::error!(%peer, %error, "cannot watch a new connection: closed");
-                self.mailbox.connection_ended();
-            }
-        }
     }
 }
 
@@ -440,8 +433,7 @@ impl Drop for Partition {
         if self.mailbox.is_retired() {
             return;
         }
-        self.connections
-            .iter()
+        (self.arrivals.turned_away..self.connections.len())
             .for_each(|_| self.mailbox.connection_ended());
     }
 }

@@ -1,7 +1,6 @@
 //! What a partition does when nothing happens for too long.
 
 use std::mem;
-use std::time::Duration;
 
 use snapback_operators::Place;
 
@@ -25,8 +24,8 @@ impl Partition {
         if due_ns == u64::MAX && paused.is_none() {
             return Wait::Block;
         }
-        let left = Duration::from_nanos(due_ns.saturating_sub(self.spin.seen_ns()));
-        Wait::AtMost(paused.map_or(left, |paused| paused.min(left)))
+        let left_ns = due_ns.saturating_sub(self.spin.seen_ns());
+        Wait::AtMost(paused.map_or(left_ns, |paused| left_ns.min(paused.as_nanos() as u64)))
     }
 
     /// When something is to be done though no event comes; [`u64::MAX`] when nothing is.

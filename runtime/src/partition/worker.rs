@@ -10,10 +10,13 @@ use snapback_operators::{
 };
 
 use super::deferrals::{Deferrals, Desk};
+use super::failure::{complete, log_failure};
+use super::overload::QueueDelay;
+use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
 use super::refusal::{Key, Refusals};
 use super::shed::ShedReason;
 use crate::connection::TimeLimits;
-use crate::http1::{Decoded, HeadEncoder, Limits, Persistence, Reject, has_no_body};
+use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::log_limit::LogLimit;
 use crate::outbox::{Outbox, Slot};
@@ -39,27 +42,63 @@ pub(crate) struct Policy {
     pub(crate) max_requests: u64,
     /// How long a connection may take for what.
     pub(crate) times: TimeLimits,
+    pub(crate) admission: Admission,
 }
 
 /// Gives requests their ids, and answers them in place.
 pub(crate) struct Worker {
-    run: Arc<Run>,
-    partition: u32,
+    pub(super) run: Arc<Run>,
+    pub(super) partition: u32,
     /// The offset that the next request gets.
-    next: u64,
+    pub(super) next: u64,
     chain: Box<dyn Chain>,
-    replier: Replier,
+    pub(super) replier: Replier,
     deferrals: Deferrals,
+    queue_delay: QueueDelay,
     /// How many requests were answered in place.
     answered: u64,
     /// Where a reply that comes later is written, before it goes to its place.
     scratch: Vec<u8>,
+    /// What the reply at hand says back; empty between requests.
+    pub(super) echo: Echo,
+    /// How much of encoded bodies may still be decoded in this turn.
+    pub(super) content_budget_bytes: usize,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'p> {
+    /// The token of its connection.
+    pub(super) connection: u64,
+    pub(super) peer: &'p Peer,
+    /// There are further requests of the connection, or there may be.
+    pub(super) more_follows: bool,
+}
+
+impl<'p> Sender<'p> {
+    #[inline]
+    pub(crate) fn new(connection: u64, peer: &'p Peer, more_follows: bool) -> Self {
+        Sender {
+            connection,
+            peer,
+            more_follows,
+        }
+    }
+}
+
+/// What a request has beside what the codec says of it.
+pub(super) struct Extras<'e> {
+    /// The body, decoded.
+    pub(super) body: &'e [u8],
+    /// The name of its key.
+    pub(super) identity: Option<&'e str>,
+    pub(super) echo: Option<&'e Echo>,
 }
 
 /// Turns what the chain said of a request into its reply.
-struct Replier {
+pub(super) struct Replier {
     encoder: HeadEncoder,
-    head: ReplyHead,
+    pub(super) head: ReplyHead,
     refusals: Refusals,
     policy: Policy,
     /// Replies say `Connection: close`.
@@ -75,9 +114,12 @@ impl Worker {
         next: u64,
         policy: Policy,
         deferrals: Deferrals,
+        queue_delay: QueueDelay,
     ) -> Self {
+        let mut encoder = HeadEncoder::new(unix_seconds());
+        encoder.tell_ids(&run, partition);
         let replier = Replier {
-            encoder: HeadEncoder::new(unix_seconds()),
+            encoder,
             head: ReplyHead::default(),
             refusals: Refusals::default(),
             policy,
@@ -91,8 +133,11 @@ impl Worker {
             chain,
             replier,
             deferrals,
+            queue_delay,
             answered: 0,
             scratch: Vec::new(),
+            echo: Echo::default(),
+            content_budget_bytes: CONTENT_BYTES_PER_TURN,
         }
     }
 
@@ -113,12 +158,13 @@ impl Worker {
         &self.replier.policy
     }
 
-    /// Sets the time that replies say, once per turn.
+    /// Begins a turn, at the time that its replies say.
     #[inline]
     pub(crate) fn set_now(&mut self, unix_seconds: u64) {
         if self.replier.encoder.set_now(unix_seconds) {
             self.replier.refusals.forget();
         }
+        self.content_budget_bytes = CONTENT_BYTES_PER_TURN;
     }
 
     /// From now on a reply is the last of its connection, as soon as no other request waits there.
@@ -132,6 +178,12 @@ impl Worker {
         &mut self.deferrals
     }
 
+    /// The time that requests wait.
+    #[inline]
+    pub(crate) fn queue_delay(&mut self) -> &mut QueueDelay {
+        &mut self.queue_delay
+    }
+
     /// When the present turn began.
     #[inline]
     pub(crate) fn turn_ns(&self) -> u64 {
@@ -140,9 +192,9 @@ impl Worker {
 
     /// Why the request must be turned away, if so.
     #[inline]
-    pub(crate) fn refusal(&self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
+    pub(crate) fn refusal(&mut self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
         let has_deadline = decoded.timeout_ms != u64::MAX;
-        if self.deferrals.is_full() | has_deadline {
+        if self.deferrals.is_full() | self.queue_delay.sheds() | has_deadline {
             self.find_refusal(decoded.timeout_ms)
         } else {
             None
@@ -150,9 +202,12 @@ impl Worker {
     }
 
     #[cold]
-    fn find_refusal(&self, timeout_ms: u64) -> Option<ShedReason> {
+    fn find_refusal(&mut self, timeout_ms: u64) -> Option<ShedReason> {
         if self.deferrals.is_full() {
             return Some(ShedReason::InFlight);
+        }
+        if self.queue_delay.sheds() && !self.queue_delay.takes_on(now_ns) {
+            return Some(ShedReason::QueueDelay);
         }
         // The turn may have lasted for longer than the client waits.
         let over_ns = timeout_ms
@@ -172,22 +227,35 @@ impl Worker {
         outbox: &mut Outbox,
     ) -> bool {
         self.deferrals.count_shed(reason);
-        let keep_alive = decoded.keep_alive && (more_follows || !self.replier.draining);
-        let persistence = if keep_alive {
-            decoded.persistence()
-        } else {
-            Persistence::Close
-        };
+        let (keep_alive, persistence) = self.replier.persistence(decoded, more_follows);
         let key = Key {
             reason,
             persistence,
-            retry_after_s: self.deferrals.retry_after_s(),
+            // Turns are short again within a tenth of a second of less coming in.
+            retry_after_s: match reason {
+                ShedReason::InFlight => self.deferrals.retry_after_s(),
+                _ => 1,
+            },
         };
         let Replier {
             refusals, encoder, ..
         } = &mut self.replier;
         refusals.write(key, encoder, decoded.is_head, outbox.bytes());
         keep_alive
+    }
+
+    /// Turns a connection away.
+    #[cold]
+    pub(crate) fn turn_away(&mut self, retry_after_s: u64, outbox: &mut Outbox) {
+        let key = Key {
+            reason: ShedReason::Connections,
+            persistence: Persistence::Close,
+            retry_after_s,
+        };
+        let Replier {
+            refusals, encoder, ..
+        } = &mut self.replier;
+        refusals.write(key, encoder, false, outbox.bytes());
     }
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
@@ -199,9 +267,24 @@ impl Worker {
     pub(crate) fn answer(
         &mut self,
         decoded: &Decoded<'_, '_>,
-        connection: u64,
-        peer: &Peer,
-        more_follows: bool,
+        sender: Sender<'_>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let extras = Extras {
+            body: decoded.body,
+            identity: None,
+            echo: None,
+        };
+        self.answer_with(decoded, extras, sender, outbox)
+    }
+
+    /// The same, for a request of which more is known than the codec says.
+    #[inline(always)]
+    pub(super) fn answer_with(
+        &mut self,
+        decoded: &Decoded<'_, '_>,
+        extras: Extras<'_>,
+        sender: Sender<'_>,
         outbox: &mut Outbox,
     ) -> bool {
         let Worker {
@@ -216,27 +299,23 @@ impl Worker {
             run.request_id(self.partition, offset),
             decoded.method,
             decoded.target,
-            peer,
+            sender.peer,
         )
         .with_headers(Headers::new(decoded.headers))
-        .with_body(decoded.body);
-        let keep_alive = decoded.keep_alive && (more_follows || !replier.draining);
-        let persistence = if keep_alive {
-            decoded.persistence()
-        } else {
-            Persistence::Close
-        };
+        .with_body(extras.body)
+        .with_identity(extras.identity);
+        let (keep_alive, persistence) = replier.persistence(decoded, sender.more_follows);
 
         let out = outbox.bytes();
         let room = replier.leave_room(out);
         if !replier.policy.route.matches(request.target()) {
             replier.not_found(&request, out);
-            replier.put_head(out, room, persistence, decoded.is_head);
+            replier.put_head(out, room, persistence, decoded.is_head, None, extras.echo);
             return keep_alive;
         }
         self.next += 1;
         let place = Place {
-            connection,
+            connection: sender.connection,
             slot: offset,
         };
         let mut desk = deferrals.desk(place, false);
@@ -245,15 +324,12 @@ impl Worker {
             out.truncate(room.start);
             deferrals.add();
             let times_ns = (deferrals.turn_ns(), deferrals.due_ns(decoded.timeout_ms));
-            outbox.defer(Slot::new(
-                offset,
-                persistence,
-                decoded.is_head,
-                times_ns,
-                work,
-            ));
+            let mut slot = Slot::new(offset, persistence, decoded.is_head, times_ns, work);
+            slot.echo = extras.echo.map(|echo| Box::new(echo.clone()));
+            outbox.defer(slot);
         } else {
-            replier.put_head(out, room, persistence, decoded.is_head);
+            let is_head = decoded.is_head;
+            replier.put_head(out, room, persistence, is_head, Some(offset), extras.echo);
             outbox.end_reply(offset);
             self.answered += 1;
         }
@@ -319,10 +395,25 @@ impl Worker {
 }
 
 impl Replier {
+    /// Whether the connection goes on, and what the reply says about that.
+    #[inline]
+    pub(super) fn persistence(
+        &self,
+        decoded: &Decoded<'_, '_>,
+        more_follows: bool,
+    ) -> (bool, Persistence) {
+        let keep_alive = decoded.keep_alive && (more_follows || !self.draining);
+        if keep_alive {
+            (true, decoded.persistence())
+        } else {
+            (false, Persistence::Close)
+        }
+    }
+
     /// Leaves room for the head before the body, as long as the last head was, which fits nearly
     /// always: the body is then written once, to where it is sent from.
     #[inline]
-    fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
+    pub(super) fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         let room = start..start + self.encoder.expected_len();
         out.resize(room.end, 0);
@@ -375,15 +466,19 @@ impl Replier {
 
     /// Writes the head into its room; where it does not fit, the body is moved.
     #[inline]
-    fn put_head(
+    pub(super) fn put_head(
         &mut self,
         out: &mut Vec<u8>,
         room: Range<usize>,
         persistence: Persistence,
         is_head: bool,
+        offset: Option<u64>,
+        echo: Option<&Echo>,
     ) {
         let body_bytes = out.len() - room.end;
-        let head = self.encoder.encode(&self.head, body_bytes, persistence);
+        let head = self
+            .encoder
+            .encode_with(&self.head, body_bytes, persistence, offset, echo);
         if is_head || has_no_body(self.head.status()) {
             out.truncate(room.end);
         }
@@ -393,45 +488,4 @@ impl Replier {
             out.splice(room, head.iter().copied());
         }
     }
-}
-
-/// Answers a request whose row left the pipeline without a reply, or with one that must not be
-/// sent.
-#[inline]
-fn complete(cx: &mut Context<'_, '_>, unanswered_status: u16, log: &mut LogLimit) {
-    let reply = cx.reply();
-    if reply.is_open() {
-        reply.status(unanswered_status).empty();
-    }
-    if reply.fault().is_some() {
-        refuse_reply(cx, log);
-    }
-}
-
-/// The log says where an operator failed, and nothing of what the panic said, which may hold a part
-/// of the request.
-#[cold]
-fn log_failure(attempts: u32, cx: &Context<'_, '_>, log: &mut LogLimit) {
-    let place = panics::take_place();
-    if let Some(suppressed) = log.pass(unix_seconds()) {
-        let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
-        let request_id = cx.request().id();
-        tracing::error!(%request_id, attempts, place, suppressed, "an operator failed: answered 500");
-    }
-}
-
-/// The pipeline's reply must not be sent.
-#[cold]
-fn refuse_reply(cx: &mut Context<'_, '_>, log: &mut LogLimit) {
-    let id = cx.request().id();
-    if let Some(fault) = cx.reply().fault()
-        && let Some(suppressed) = log.pass(unix_seconds())
-    {
-        tracing::error!(request_id = %id, %fault, suppressed, "the pipeline's reply cannot be sent: answered 500");
-    }
-    cx.reply().reset();
-    cx.reply().problem(
-        500,
-        &format!("the pipeline's reply to request {id} cannot be sent"),
-    );
 }

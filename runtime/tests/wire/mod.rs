@@ -15,8 +15,14 @@
 //!
 //! Escapes are those of Rust's byte strings: `\r \n \t \\ \" \x00`.
 
+// Each test binary compiles this file and uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// A request that is well, before or behind a case.
+pub(crate) const NEIGHBOUR: &[u8] = b"GET /neighbour HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// One case.
 #[derive(Clone, Debug)]
@@ -48,7 +54,6 @@ impl Case {
     }
 
     /// Whether the case has limits of its own.
-    #[allow(dead_code)] // Not every test that includes this file asks.
     pub(crate) fn has_limits(&self) -> bool {
         let limits = [self.max_head_bytes, self.max_headers, self.max_body_bytes];
         limits.iter().any(Option::is_some)
@@ -133,7 +138,8 @@ fn counted<'l>(line: &'l str, place: &str) -> (usize, &'l str) {
     (times.unwrap_or_else(|_| panic!("{place}: no count")), rest)
 }
 
-fn unescape(text: &str, place: &str) -> Vec<u8> {
+/// The bytes that an escaped text stands for.
+pub(crate) fn unescape(text: &str, place: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

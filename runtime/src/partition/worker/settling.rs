@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use snapback_operators::{Context, Place, Reply, Run, Ticket, Turn, discard_payload};
 
-use super::{Deferrals, Replier, complete, log_failure};
+use super::super::failure::{complete, log_failure};
+use super::{Deferrals, Replier};
 use crate::outbox::{Outbox, Work};
 
 /// The outboxes of a partition's connections.
@@ -39,7 +40,8 @@ impl dyn Outboxes + '_ {
                 slot.work = work;
                 return;
             }
-            replier.put_head(scratch, room, slot.persistence, slot.is_head);
+            let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
+            replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
             since_ns = Some(slot.since_ns);
             outbox.fill(place.slot, scratch);
         });

@@ -1,0 +1,4 @@
+//! The target `content` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| snapback_fuzz::content::run(bytes));

@@ -1,0 +1,4 @@
+//! The target `oracle` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| snapback_fuzz::oracle::run(bytes));

@@ -1,0 +1,221 @@
+//! The old process: offers its listeners, and leaves when another process serves.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Asked;
+use super::message::{Described, Flaw, Message, decode, encode};
+use crate::epoch;
+use crate::io::event_fd::EventFd;
+use crate::io::listen::Listener;
+use crate::io::passing::{Channel, MAX_DESCRIPTORS, Rendezvous, own_uid};
+use crate::query::Shared;
+
+/// How long a process that connected may take to say what it wants.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new process may take from the listeners until it serves.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a process that wants to take over waits for the lock that this one still waits for. Less
+/// than the time that it gives for an answer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the offer rests after the system refused something, so that it does not spin over it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a process offers.
+pub(crate) struct Offered {
+    pub(crate) asked: Asked,
+    /// By partition; one list when all share them. Not kept open: only partitions do that, so that
+    /// they can close them.
+    pub(crate) listeners: Vec<Vec<Weak<Listener>>>,
+    pub(crate) query: Arc<Shared>,
+    pub(crate) epoch_thread: Sender<epoch::Message>,
+}
+
+/// The offer of a running query, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Offering {
+    stop: Arc<EventFd>,
+}
+
+impl Offering {
+    /// Begins to offer, on a thread of its own.
+    pub(crate) fn begin(rendezvous: Rendezvous, offered: Offered) -> io::Result<Offering> {
+        let stop = Arc::new(EventFd::new()?);
+        let offer = Offer {
+            rendezvous,
+            offered,
+            stop: Arc::clone(&stop),
+        };
+        thread::Builder::new()
+            .name("snapback-handoff".to_owned())
+            .spawn(move || offer.run())?;
+        Ok(Offering { stop })
+    }
+}
+
+/// Whoever is in the middle of taking over finds the conversation closed.
+impl Drop for Offering {
+    fn drop(&mut self) {
+        self.stop.raise();
+    }
+}
+
+struct Offer {
+    rendezvous: Rendezvous,
+    offered: Offered,
+    stop: Arc<EventFd>,
+}
+
+/// Why this process serves on.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("it runs as user {0}")]
+    OtherUser(u32),
+    #[error("it sent {0}")]
+    Message(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("it closed the connection")]
+    Closed,
+    #[error("it said nothing for {0:?}")]
+    Silent(Duration),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl Offer {
+    /// One process at a time, until one has taken over, or the query ends.
+    fn run(self) {
+        let query = &self.offered.query.name;
+        loop {
+            let channel = match self.rendezvous.accept(&self.stop) {
+                Ok(Some(channel)) => channel,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(query, %error, "cannot talk to a process that wants to take over");
+                    thread::park_timeout(PAUSE);
+                    continue;
+                }
+            };
+            match self.hand_over(&channel) {
+                Ok(pid) => {
+                    tracing::info!(query, pid, "another process has taken over; draining");
+                    let _ = self
+                        .offered
+                        .epoch_thread
+                        .send(epoch::Message::HandedOver { pid });
+                    return;
+                }
+                Err(reason) => {
+                    tracing::warn!(query, %reason, "a process did not take over; serving on");
+                }
+            }
+        }
+    }
+
+    /// Gives the process that has taken over.
+    fn hand_over(&self, channel: &Channel) -> Result<u32, Failed> {
+        let uid = channel.uid_of_other()?;
+        if uid != own_uid() && uid != 0 {
+            return Err(Failed::OtherUser(uid));
+        }
+        let pid = match self.receive(channel, HELLO_TIMEOUT)? {
+            Message::Hello { pid, asked } => self.check(&asked).map(|()| pid),
+            other => Err(Failed::Message(format!("{other:?} out of turn"))),
+        };
+        let pid = pid.inspect_err(|reason| {
+            let reason = reason.to_string();
+            let _ = channel.send(&encode(&Message::Refused { reason }), &[]);
+        })?;
+        let listeners = self.send_listeners(channel)?;
+        match self.receive(channel, READY_TIMEOUT)? {
+            Message::Ready => {}
+            other => return Err(Failed::Message(format!("{other:?} out of turn"))),
+        }
+        // From here on the files are the other's; but not if it is gone already.
+        listeners.iter().for_each(|listener| listener.leave_file());
+        self.rendezvous.leave_file();
+        if let Err(error) = channel.send(&encode(&Message::Yours), &[]) {
+            listeners
+                .iter()
+                .for_each(|listener| _ = listener.claim_file());
+            self.rendezvous.claim_file();
+            return Err(error.into());
+        }
+        Ok(pid)
+    }
+
+    fn check(&self, asked: &Asked) -> Result<(), Failed> {
+        let own = &self.offered.asked;
+        if asked != own {
+            return Err(Failed::Refused(format!(
+                "it serves {own}, and was asked for {asked}; give the new process the same, or stop \
+                 this one first"
+            )));
+        }
+        let until = Instant::now() + LOCK_PATIENCE;
+        while self.offered.query.awaited_lock().is_some() && Instant::now() < until {
+            thread::park_timeout(PAUSE);
+        }
+        if let Some(holder) = self.offered.query.awaited_lock() {
+            return Err(Failed::Refused(format!(
+                "it has just taken over itself, and waits for the checkpoint of {holder}, which \
+                 drains; try again when that process has ended"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Sends all listeners; gives those that were sent.
+    fn send_listeners(&self, channel: &Channel) -> Result<Vec<Arc<Listener>>, Failed> {
+        let partitions = self.offered.listeners.len();
+        let listeners: Vec<(usize, Arc<Listener>)> = (0..)
+            .zip(&self.offered.listeners)
+            .flat_map(|(partition, own)| own.iter().map(move |weak| (partition, weak.upgrade())))
+            .filter_map(|(partition, listener)| Some((partition, listener?)))
+            .collect();
+        let offer = Message::Offer {
+            pid: std::process::id(),
+            listeners: listeners.len(),
+            partitions,
+        };
+        channel.send(&encode(&offer), &[self.rendezvous.as_fd()])?;
+        for some in listeners.chunks(MAX_DESCRIPTORS) {
+            let described = some.iter().map(|(partition, listener)| Described {
+                partition: *partition,
+                scheme: listener.scheme(),
+                has_file: listener.has_file(),
+            });
+            let described = Message::Listeners(described.collect());
+            let fds: Vec<BorrowedFd<'_>> = some.iter().map(|(_, it)| it.as_fd()).collect();
+            channel.send(&encode(&described), &fds)?;
+        }
+        Ok(listeners
+            .into_iter()
+            .map(|(_, listener)| listener)
+            .collect())
+    }
+
+    fn receive(&self, channel: &Channel, within: Duration) -> Result<Message, Failed> {
+        let received =
+            channel
+                .receive(within, Some(&self.stop))
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::TimedOut => Failed::Silent(within),
+                    _ => Failed::System(error),
+                })?;
+        if received.bytes.is_empty() {
+            return Err(Failed::Closed);
+        }
+        decode(&received.bytes).map_err(|flaw| {
+            Failed::Message(match flaw {
+                Flaw::Malformed(what) => what,
+                Flaw::Version(version) => format!("a message of version {version}"),
+            })
+        })
+    }
+}
