@@ -184,6 +184,7 @@ fn start(
     let reader = Session::new()
         .read_stream()
         .continuous_server()
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, crate::HELLO_PATH)
         .option("tlsPort", 0)
         .option("tlsCertFile", certificate.certificate_file().display())

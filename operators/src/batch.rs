@@ -181,6 +181,7 @@ where
         let mut rows = std::mem::take(&mut self.rows);
         let mut next = tickets.drain(..);
         for rows in rows.chunks(self.options.max_batch_size.max(1)) {
+            turn.ran_batch(rows.len());
             if self.run(rows) {
                 for (result, ticket) in self.results.drain(..).zip(next.by_ref()) {
                     go_on(turn, ticket, result, rest);

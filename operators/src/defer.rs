@@ -81,6 +81,11 @@ pub trait Turn {
     /// gone or the request's time is over. Work on its row is then in vain.
     fn is_awaited(&mut self, ticket: &Ticket) -> bool;
 
+    /// Notes that a batch of so many rows was run, for whoever counts them.
+    fn ran_batch(&mut self, rows: usize) {
+        let _ = rows;
+    }
+
     /// The time, in nanoseconds of a clock of the driver's.
     fn now_ns(&mut self) -> u64;
 

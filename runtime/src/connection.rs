@@ -233,7 +233,7 @@ impl Connection {
         outbox: &mut Outbox,
         scratch: &mut Scratch,
     ) -> io::Result<Served> {
-        outbox.flush(&mut self.transport, scratch)?;
+        let mut sent_bytes = outbox.flush(&mut self.transport, scratch)?;
         let mut again = false;
         if matches!(self.phase, Phase::Open | Phase::Ended) && !is_full(outbox, worker) {
             if self.readable && self.phase == Phase::Open && !self.undecoded {
@@ -241,8 +241,9 @@ impl Connection {
             }
             self.undecoded = self.answer(token, worker, inbox, outbox);
             again = self.undecoded;
-            outbox.flush(&mut self.transport, scratch)?;
+            sent_bytes += outbox.flush(&mut self.transport, scratch)?;
         }
+        worker.traffic().sent(sent_bytes);
         if self.phase == Phase::Ended && !again && outbox.is_empty() {
             // What is left of a request whose end will never come is nobody's any more.
             self.transport.say_goodbye();
@@ -285,8 +286,9 @@ impl Connection {
     ) -> io::Result<()> {
         let before_bytes = inbox.unparsed().len();
         let (received, emptied) = self.transport.fill(inbox, self.wanted_bytes, scratch)?;
+        let bytes = inbox.unparsed().len().saturating_sub(before_bytes);
+        worker.traffic().received(bytes);
         if self.deadlines.is_in_body() {
-            let bytes = inbox.unparsed().len().saturating_sub(before_bytes);
             self.deadlines.count_body(bytes);
         }
         match received {

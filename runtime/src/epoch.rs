@@ -137,6 +137,8 @@ impl EpochThread {
 
     /// Runs until all partitions have ended.
     pub(crate) fn run(mut self) {
+        // What the thread logs says of which query it is.
+        let _span = tracing::error_span!("epochs", query = self.shared.name).entered();
         let mut next_cut = self.last_cut + self.interval;
         while self.running > 0 {
             let due = self.ending_due().map_or(next_cut, |due| due.min(next_cut));
@@ -156,7 +158,6 @@ impl EpochThread {
                 Ok(Message::PartitionServes) => {}
                 Ok(Message::PartitionPanicked(partition)) => {
                     tracing::error!(
-                        query = self.shared.name,
                         partition,
                         "a partition panicked and starts anew; its connections are lost"
                     );
@@ -261,7 +262,6 @@ impl EpochThread {
             && let Some(partition) = stuck
         {
             tracing::warn!(
-                query = self.shared.name,
                 partition,
                 "a turn takes longer than a second: an operator blocks its partition"
             );
@@ -271,7 +271,7 @@ impl EpochThread {
     fn partition_ended(&mut self, result: Result<(), Error>) {
         self.running -= 1;
         if let Err(error) = result {
-            tracing::error!(query = self.shared.name, %error, "the query ends");
+            tracing::error!(%error, "the query ends");
             self.shared.set_exception(error);
             self.stop_now();
         }
@@ -280,6 +280,7 @@ impl EpochThread {
     fn begin_ending(&mut self, delay: Duration) {
         self.offering = None;
         if self.ending.is_none() {
+            tracing::info!(?delay, "the query drains");
             self.shared.enter(query::Phase::Draining);
             self.ending = Some(Ending::Delay {
                 until: Instant::now() + delay,
@@ -356,6 +357,7 @@ impl EpochThread {
         self.cut();
         self.commits = None;
         self.shared.enter(query::Phase::Ended);
+        tracing::info!("the query has ended");
         self.registry.query_ended();
     }
 }

@@ -51,6 +51,9 @@ pub(crate) struct Slot {
     pub(crate) since_ns: u64,
     /// When its time is over.
     pub(crate) due_ns: u64,
+    /// How many deferring operators its row has passed, and since when it is in the next one.
+    pub(crate) stage: u8,
+    pub(crate) stage_since_ns: u64,
     /// The future that works on the reply, if any; it is cancelled when nobody waits any more.
     pub(crate) work: Option<Work>,
     /// What the reply says back of the request; none for most requests.
@@ -76,6 +79,8 @@ impl Slot {
             is_head,
             since_ns,
             due_ns,
+            stage: 0,
+            stage_since_ns: since_ns,
             work,
             echo: None,
             is_filled: false,
@@ -238,15 +243,15 @@ impl Outbox {
         self.first_due_ns = first_due_ns;
     }
 
-    /// Gives the kernel what it takes.
+    /// Gives the kernel what it takes, and tells how many bytes that was.
     #[inline]
     pub(crate) fn flush(
         &mut self,
         transport: &mut Transport,
         scratch: &mut Scratch,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         if self.sent == self.bytes.len() {
-            return Ok(());
+            return Ok(0);
         }
         let taken = transport.write(&self.bytes[self.sent..], scratch)?;
         self.sent += taken;
@@ -258,7 +263,7 @@ impl Outbox {
         } else {
             self.after_partial_write();
         }
-        Ok(())
+        Ok(taken)
     }
 
     #[cold]

@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// When it started, in milliseconds since 1970.
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
+    pub(crate) max_in_flight: usize,
     /// What the epoch thread tells of its commits.
     pub(crate) epochs: EpochWatch,
     /// The partitions, from when they serve.
@@ -339,7 +340,8 @@ impl Shared {
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
             max_checkpoint_lag: options.max_checkpoint_lag,
-            epochs: EpochWatch::default(),
+            max_in_flight: options.max_in_flight,
+            epochs: EpochWatch::new(),
             partitions: OnceLock::new(),
             progress_kept: options.recent_progress,
             state: Mutex::new(State {

@@ -111,6 +111,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         .with_trace_context(options.trace_context);
     let starter = PartitionStarter {
         options: &options,
+        query: &shared.name,
         entrance,
         chain: &*chain,
         auth,
@@ -149,9 +150,20 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             .map_err(Error::system("cannot start the epoch thread"))
     });
     begun.inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
+    tracing::info!(
+        query = query.name(),
+        run_id = query.run_id(),
+        services = %listed(query.service_info()),
+        "the query serves"
+    );
     reservation.keep(query.clone());
     admin.keep();
     Ok(query)
+}
+
+fn listed(services: &[ServiceInfo]) -> String {
+    let services: Vec<_> = services.iter().map(ToString::to_string).collect();
+    services.join(" ")
 }
 
 /// The last step: the process that was taken over is told that this one serves, and this one can be
@@ -219,6 +231,7 @@ fn open_checkpoint(
 
 struct PartitionStarter<'s> {
     options: &'s Options,
+    query: &'s str,
     entrance: Entrance,
     chain: &'s dyn Chain,
     auth: Option<Arc<Auth>>,
@@ -334,7 +347,10 @@ impl PartitionStarter<'_> {
             )
         };
         let to_epoch_thread = self.to_epoch_thread.clone();
+        let query = self.query.to_owned();
         let serve = move || -> Result<()> {
+            // What the thread logs says of which query and partition it is.
+            let _span = tracing::error_span!("partition", query, partition = index).entered();
             panics::thread_is_partition();
             if let Some(core) = core {
                 pin::pin_this_thread(core)?;

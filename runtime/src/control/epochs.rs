@@ -3,12 +3,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::partition::buckets::{Buckets, BucketsSeen};
+use crate::partition::stages::DURATION_BOUNDS_NS;
+
 /// How far a query's checkpoint is behind, and how its commits went.
 ///
 /// The epoch thread says it is behind before it begins to commit, so a commit that hangs is seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct EpochWatch {
     state: Mutex<Epochs>,
+    durations: Buckets,
 }
 
 /// The commits of a query since it started.
@@ -18,8 +22,6 @@ pub(crate) struct Epochs {
     pub(crate) behind_since: Option<Instant>,
     /// How many epochs were cut since then.
     pub(crate) epochs_behind: u64,
-    /// How many were committed.
-    pub(crate) committed: u64,
     /// How many commits failed.
     pub(crate) failed: u64,
     /// Why the last one failed, until one succeeds.
@@ -27,6 +29,13 @@ pub(crate) struct Epochs {
 }
 
 impl EpochWatch {
+    pub(crate) fn new() -> Self {
+        EpochWatch {
+            state: Mutex::default(),
+            durations: Buckets::new(DURATION_BOUNDS_NS),
+        }
+    }
+
     /// An epoch was cut that says something new.
     pub(crate) fn cut(&self, now: Instant) {
         let mut epochs = self.lock();
@@ -34,10 +43,10 @@ impl EpochWatch {
         epochs.epochs_behind += 1;
     }
 
-    /// A commit succeeded: everything up to the last cut is durable.
-    pub(crate) fn committed(&self) {
+    /// A commit succeeded after so long: everything up to the last cut is durable.
+    pub(crate) fn committed(&self, took: Duration) {
+        self.durations.record(took.as_nanos() as u64);
         let mut epochs = self.lock();
-        epochs.committed += 1;
         (epochs.behind_since, epochs.epochs_behind, epochs.failure) = (None, 0, None);
     }
 
@@ -46,6 +55,11 @@ impl EpochWatch {
         let mut epochs = self.lock();
         epochs.failed += 1;
         epochs.failure = Some(reason);
+    }
+
+    /// How long the commits took that succeeded.
+    pub(crate) fn durations(&self) -> BucketsSeen {
+        self.durations.read()
     }
 
     pub(crate) fn read(&self) -> Epochs {

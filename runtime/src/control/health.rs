@@ -11,6 +11,10 @@ pub(crate) const STUCK_TURN: Duration = Duration::from_secs(1);
 /// A turn that takes longer will not end by itself: only a new process helps.
 const DEAD_TURN: Duration = Duration::from_secs(60);
 
+/// For so long after it last turned requests away a partition counts as overloaded, so that what asks
+/// every second or two does not miss it.
+const OVERLOAD_LASTS: Duration = Duration::from_secs(1);
+
 /// Why a query should get no requests now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,6 +35,19 @@ pub enum NotReady {
         /// For how long the turn has run.
         lasts: Duration,
     },
+    /// Requests wait for their turn for longer than `maxQueueDelay`, so this partition turns some away.
+    Overloaded {
+        /// Which partition.
+        partition: usize,
+    },
+    /// As many requests of this partition wait in deferred operators as `maxInFlight` allows: further
+    /// ones are turned away.
+    QueueFull {
+        /// Which partition.
+        partition: usize,
+        /// How many wait.
+        waiting: u64,
+    },
     /// The checkpoint is behind by more than `maxCheckpointLag`.
     CheckpointLag {
         /// For how long there has been something that is not committed.
@@ -50,6 +67,8 @@ impl NotReady {
             NotReady::Stopped => "stopped",
             NotReady::Failed { .. } => "failed",
             NotReady::StuckTurn { .. } => "stuck_turn",
+            NotReady::Overloaded { .. } => "overloaded",
+            NotReady::QueueFull { .. } => "queue_full",
             NotReady::CheckpointLag { .. } => "checkpoint_lag",
         }
     }
@@ -65,6 +84,15 @@ impl fmt::Display for NotReady {
                 f,
                 "a turn of partition {partition} has run for {:.1} s: an operator blocks it",
                 lasts.as_secs_f64()
+            ),
+            NotReady::Overloaded { partition } => write!(
+                f,
+                "requests of partition {partition} wait for longer than maxQueueDelay: some are \
+                 turned away"
+            ),
+            NotReady::QueueFull { partition, waiting } => write!(
+                f,
+                "{waiting} requests of partition {partition} wait, as many as maxInFlight allows"
             ),
             NotReady::CheckpointLag {
                 lag,
@@ -97,6 +125,8 @@ pub(crate) fn not_ready(shared: &Shared) -> Vec<NotReady> {
         (Phase::Active, None) => {}
     }
     let mut reasons = stuck_turns(shared, STUCK_TURN);
+    reasons.extend(overloaded(shared));
+    reasons.extend(full_queues(shared));
     reasons.extend(checkpoint_lag(shared));
     reasons
 }
@@ -111,6 +141,29 @@ fn stuck_turns(shared: &Shared, limit: Duration) -> Vec<NotReady> {
             (lasts > limit).then_some(NotReady::StuckTurn { partition, lasts })
         })
         .collect()
+}
+
+/// The partitions that have turned requests away of late, because others had waited too long. A
+/// partition that has had no turn since has nothing to do any more.
+fn overloaded(shared: &Shared) -> impl Iterator<Item = NotReady> {
+    let now_ns = now_ns();
+    let partitions = shared.partitions().iter().enumerate();
+    partitions.filter_map(move |(partition, view)| {
+        let last_ns = view.published.traffic.overloaded_ns()?;
+        let since_ns = now_ns.saturating_sub(last_ns);
+        (since_ns < OVERLOAD_LASTS.as_nanos() as u64).then_some(NotReady::Overloaded { partition })
+    })
+}
+
+fn full_queues(shared: &Shared) -> impl Iterator<Item = NotReady> {
+    let partitions = shared.partitions().iter().enumerate();
+    let waiting = partitions.map(|(partition, view)| {
+        let waiting = view.published.traffic.read().waiting;
+        (partition, waiting)
+    });
+    waiting
+        .filter(|(_, waiting)| *waiting >= shared.max_in_flight as u64)
+        .map(|(partition, waiting)| NotReady::QueueFull { partition, waiting })
 }
 
 fn checkpoint_lag(shared: &Shared) -> Option<NotReady> {

@@ -10,6 +10,7 @@ mod error;
 mod guard;
 mod health;
 mod listen;
+mod metrics;
 mod page;
 mod router;
 mod server;

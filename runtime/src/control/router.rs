@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use super::guard::{Access, Guard, Refused};
 use super::health::{Health, Queries};
+use super::metrics::{self, Format};
 use super::{api, page};
 use crate::query::StreamingQuery;
 use crate::session::Registry;
@@ -81,6 +82,14 @@ impl Router {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 queries(request, rest, &registry).await
             }
+            _ if path == "/metrics" => only_get(request, || {
+                let format = match wants(&request.headers, "application/openmetrics-text") {
+                    true => Format::OpenMetrics,
+                    false => Format::Prometheus,
+                };
+                let text = metrics::scrape(&registry.queries(), format);
+                reply(StatusCode::OK, format.content_type(), text)
+            }),
             _ if path.is_empty() => only_get(request, || {
                 let mut reply = reply(StatusCode::OK, HTML, page::page(&registry.queries()));
                 let policy = HeaderValue::from_static(PAGE_POLICY);
@@ -155,7 +164,7 @@ fn has_flag(request: &Parts, flag: &str) -> bool {
 }
 
 /// Whether the request names a media type that it accepts.
-pub(super) fn wants(headers: &HeaderMap, media_type: &str) -> bool {
+fn wants(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values.filter_map(|value| value.to_str().ok());
     ranges.flat_map(|value| value.split(',')).any(|range| {
@@ -213,11 +222,7 @@ fn json(status: StatusCode, said: &impl serde::Serialize) -> Reply {
     reply(status, JSON, body)
 }
 
-pub(super) fn reply(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Reply {
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);

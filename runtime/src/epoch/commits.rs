@@ -151,7 +151,7 @@ impl Commits {
                 if self.failure.is_some() {
                     tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
                 }
-                watch.committed();
+                watch.committed(now.elapsed());
                 self.committed_epoch = Some(self.epoch);
                 self.epoch += 1;
                 self.committed = all;

@@ -1,4 +1,12 @@
-//! What the kernel says of the calling thread.
+//! What the kernel says of the calling thread, and how it counts.
+
+/// In how many parts the kernel divides a second where it counts the time of processes.
+pub(crate) fn ticks_per_second() -> f64 {
+    // SAFETY: sysconf reads no memory of ours; the kernel knows this name.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    // What every Linux says, should it fail.
+    if ticks > 0 { ticks as f64 } else { 100.0 }
+}
 
 /// How often the thread was taken off its core although it wanted to run: another thread wants this
 /// core, or the quota of the process is used up.

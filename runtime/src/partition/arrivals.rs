@@ -92,6 +92,8 @@ impl Partition {
                 return;
             }
             self.arrivals.turned_away += 1;
+        } else {
+            self.published.traffic.connected();
         }
         connection.is_ready = true;
         entry.insert((self.generation, connection));

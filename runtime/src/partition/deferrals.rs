@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::Published;
 use super::shed::ShedReason;
+use super::traffic::Traffic;
 use crate::outbox::Work;
 
 /// How many heads of requests are kept to be filled again.
@@ -37,6 +38,8 @@ pub(crate) struct Deferrals {
     /// When the last deferred reply came, or the first of those that wait was deferred.
     quiet_since_ns: u64,
     published: Arc<CachePadded<Published>>,
+    /// The stages that rows passed in this turn, and since when they were in them.
+    passed: Vec<(u8, u64)>,
     /// When an operator wants to be settled again.
     settle_at_ns: Option<u64>,
 }
@@ -60,6 +63,7 @@ impl Deferrals {
             sojourn_ns: 0,
             quiet_since_ns: 0,
             published,
+            passed: Vec::new(),
             settle_at_ns: None,
         }
     }
@@ -90,6 +94,37 @@ impl Deferrals {
     /// So many requests are not deferred any more.
     pub(crate) fn remove(&mut self, requests: usize) {
         self.waiting -= requests;
+    }
+
+    /// How many requests are deferred now.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// What the partition counts of its requests and replies.
+    #[inline]
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.published.traffic
+    }
+
+    /// A row goes on that was in this stage since then. It has passed it when the turn's work on
+    /// deferred rows is done: a batch runs within the turn, and the clock is read once for all.
+    pub(crate) fn pass(&mut self, stage: u8, since_ns: u64) {
+        self.passed.push((stage, since_ns));
+    }
+
+    /// The work on deferred rows is done.
+    pub(crate) fn note_stages(&mut self, now_ns: u64) {
+        for (stage, since_ns) in self.passed.drain(..) {
+            let stages = &self.published.stages;
+            stages.passed(stage, now_ns.saturating_sub(since_ns));
+        }
+    }
+
+    /// A batch of so many rows was run.
+    pub(crate) fn ran_batch(&self, rows: usize) {
+        self.published.stages.ran_batch(rows);
     }
 
     /// A deferred request was answered after so long.

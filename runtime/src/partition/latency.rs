@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
+use super::buckets::BucketsSeen;
+
 /// Linear steps per power of two: values keep 0.8 % of precision.
 const STEPS: u64 = 128;
 /// The largest value, about 18 minutes; larger ones count as this.
@@ -44,6 +46,32 @@ impl Latencies {
                 *seen = count;
             }
         }
+    }
+
+    /// How many latencies were at most each bound; each counts as the middle of its bucket.
+    pub(crate) fn read(&self, bounds_ns: &'static [u64]) -> BucketsSeen {
+        let mut seen = BucketsSeen {
+            bounds: bounds_ns,
+            at_most: vec![0; bounds_ns.len()],
+            count: 0,
+            sum: 0,
+        };
+        let mut bound = 0;
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            let count = bucket.load(Ordering::Relaxed);
+            if count == 0 {
+                continue;
+            }
+            let value = middle(index);
+            while bound < bounds_ns.len() && bounds_ns[bound] < value {
+                seen.at_most[bound] = seen.count;
+                bound += 1;
+            }
+            seen.count += count;
+            seen.sum += value * count;
+        }
+        seen.at_most[bound..].fill(seen.count);
+        seen
     }
 }
 
@@ -93,6 +121,23 @@ mod tests {
             );
         }
         assert!(bucket(MAX_NS) < BUCKETS);
+    }
+
+    #[test]
+    fn a_reading_counts_what_is_below_each_bound() {
+        let latencies = Latencies::new();
+        let empty = latencies.read(&[100, 10_000]);
+        assert_eq!((empty.at_most, empty.count, empty.sum), (vec![0, 0], 0, 0));
+        latencies.record(100, 2);
+        latencies.record(101, 1);
+        latencies.record(9_000, 3);
+        latencies.record(20_000, 1);
+        let seen = latencies.read(&[50, 100, 10_000]);
+        assert_eq!((seen.at_most, seen.count), (vec![0, 2, 6], 7));
+        let sum = 2 * 100 + 101 + 3 * 9_000 + 20_000;
+        assert!(seen.sum.abs_diff(sum) < sum / 100, "{}", seen.sum);
+        let all = latencies.read(&[1_000_000]);
+        assert_eq!(all.at_most, [7]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod accept;
 mod arrivals;
 mod bell;
+pub(crate) mod buckets;
 mod buffers;
 mod connections;
 mod deferrals;
@@ -19,11 +20,12 @@ mod overload;
 mod prepare;
 mod published;
 mod refusal;
-#[allow(dead_code, reason = "the counters are read by whoever shows them")]
 pub(crate) mod shed;
 mod spin;
+pub(crate) mod stages;
 mod timeouts;
 mod timers;
+pub(crate) mod traffic;
 mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -339,6 +341,7 @@ impl Partition {
             }
         }
         let served_ns = now_ns();
+        self.worker.deferrals().note_stages(served_ns);
         for (_, since_ns) in replied.drain(..) {
             self.worker.deferrals().note_reply(served_ns - since_ns);
             self.published.latencies.record(served_ns - since_ns, 1);
@@ -404,7 +407,14 @@ impl Partition {
         let settled = oldest.min(next);
         self.published.publish(next, settled);
         self.published.end_turn(served_ns - start_ns);
+        let waiting = self.worker.deferrals().waiting();
+        self.published
+            .traffic
+            .end_turn(served_ns - start_ns, waiting);
         self.worker.queue_delay().end_turn(self.begun_ns, served_ns);
+        if self.worker.queue_delay().sheds() {
+            self.published.traffic.overloaded(served_ns);
+        }
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
         // read for the others.
         let epoch = self.mailbox.epoch();

@@ -237,6 +237,7 @@ impl Worker {
         }
         self.replier
             .put_head(out, room, persistence, decoded.is_head, None, Some(echo));
+        self.traffic().replied(self.replier.head.status());
         keep_alive
     }
 

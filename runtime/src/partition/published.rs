@@ -6,11 +6,15 @@ use crossbeam_utils::CachePadded;
 
 use super::latency::Latencies;
 use super::shed::Shed;
+use super::stages::Stages;
+use super::traffic::Traffic;
 
 /// Written by the partition alone, at the end of its turns; read by anyone at any time.
 ///
 /// Invariant: `settled ≤ next`.
 pub(crate) struct Published {
+    /// The offset of the first request of this run.
+    first: u64,
     next: AtomicU64,
     settled: AtomicU64,
     /// When the present turn began; 0 between turns.
@@ -19,8 +23,9 @@ pub(crate) struct Published {
     longest_end_of_turn_ns: AtomicU64,
     pub(crate) latencies: Latencies,
     /// Written only by what is turned away or takes too long, so in a cache line of its own.
-    #[allow(dead_code, reason = "the limits that count into it come one by one")]
     pub(crate) shed: CachePadded<Shed>,
+    pub(crate) traffic: CachePadded<Traffic>,
+    pub(crate) stages: Stages,
 }
 
 /// The marks of a partition at one moment.
@@ -33,6 +38,7 @@ pub(crate) struct Offsets {
 impl Published {
     pub(crate) fn new(next: u64) -> Self {
         Published {
+            first: next,
             next: AtomicU64::new(next),
             settled: AtomicU64::new(next),
             turn_began_ns: AtomicU64::new(0),
@@ -40,6 +46,8 @@ impl Published {
             longest_end_of_turn_ns: AtomicU64::new(0),
             latencies: Latencies::new(),
             shed: CachePadded::new(Shed::default()),
+            traffic: CachePadded::new(Traffic::default()),
+            stages: Stages::new(),
         }
     }
 
@@ -59,6 +67,11 @@ impl Published {
             next: self.next.load(Ordering::Acquire),
             settled,
         }
+    }
+
+    /// How many requests got an offset since the start of the run.
+    pub(crate) fn requests(&self) -> u64 {
+        self.offsets().next.saturating_sub(self.first)
     }
 
     #[inline]
@@ -81,6 +94,11 @@ impl Published {
     #[inline]
     pub(crate) fn note_end_of_turn(&self, end_ns: u64) {
         note_longest(&self.longest_end_of_turn_ns, end_ns);
+    }
+
+    /// The longest turn since the last epoch was cut.
+    pub(crate) fn longest_turn_ns(&self) -> u64 {
+        self.longest_turn_ns.load(Ordering::Relaxed)
     }
 
     /// The longest turn and end of turn since the last call.

@@ -26,14 +26,14 @@ pub(crate) struct Key {
 }
 
 impl Refusals {
-    /// Appends a reply to `out`; one to HEAD without its body.
+    /// Appends a reply to `out`; one to HEAD without its body. Gives its status.
     pub(crate) fn write(
         &mut self,
         key: Key,
         encoder: &mut HeadEncoder,
         is_head: bool,
         out: &mut Vec<u8>,
-    ) {
+    ) -> u16 {
         if self.key != Some(key) {
             self.make(&key, encoder);
             self.key = Some(key);
@@ -44,6 +44,7 @@ impl Refusals {
             self.bytes.len()
         };
         out.extend_from_slice(&self.bytes[..end]);
+        told(key.reason).0
     }
 
     /// The date has changed, which replies bear.

@@ -1,5 +1,6 @@
 //! What stands between a decoded request and its reply.
 
+mod refusing;
 mod settling;
 
 use std::ops::Range;
@@ -13,8 +14,9 @@ use super::deferrals::{Deferrals, Desk};
 use super::failure::{complete, log_failure};
 use super::overload::QueueDelay;
 use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
-use super::refusal::{Key, Refusals};
+use super::refusal::Refusals;
 use super::shed::ShedReason;
+use super::traffic::Traffic;
 use crate::connection::TimeLimits;
 use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
@@ -178,6 +180,12 @@ impl Worker {
         &mut self.deferrals
     }
 
+    /// What the partition counts of its requests and replies.
+    #[inline]
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.deferrals.traffic()
+    }
+
     /// The time that requests wait.
     #[inline]
     pub(crate) fn queue_delay(&mut self) -> &mut QueueDelay {
@@ -214,48 +222,6 @@ impl Worker {
             .saturating_mul(1_000_000)
             .saturating_add(self.turn_ns());
         (timeout_ms != u64::MAX && over_ns <= now_ns()).then_some(ShedReason::Deadline)
-    }
-
-    /// Turns a request away: it gets no offset, and its body is not looked at. Tells whether the
-    /// connection goes on.
-    #[cold]
-    pub(crate) fn refuse(
-        &mut self,
-        reason: ShedReason,
-        decoded: &Decoded<'_, '_>,
-        more_follows: bool,
-        outbox: &mut Outbox,
-    ) -> bool {
-        self.deferrals.count_shed(reason);
-        let (keep_alive, persistence) = self.replier.persistence(decoded, more_follows);
-        let key = Key {
-            reason,
-            persistence,
-            // Turns are short again within a tenth of a second of less coming in.
-            retry_after_s: match reason {
-                ShedReason::InFlight => self.deferrals.retry_after_s(),
-                _ => 1,
-            },
-        };
-        let Replier {
-            refusals, encoder, ..
-        } = &mut self.replier;
-        refusals.write(key, encoder, decoded.is_head, outbox.bytes());
-        keep_alive
-    }
-
-    /// Turns a connection away.
-    #[cold]
-    pub(crate) fn turn_away(&mut self, retry_after_s: u64, outbox: &mut Outbox) {
-        let key = Key {
-            reason: ShedReason::Connections,
-            persistence: Persistence::Close,
-            retry_after_s,
-        };
-        let Replier {
-            refusals, encoder, ..
-        } = &mut self.replier;
-        refusals.write(key, encoder, false, outbox.bytes());
     }
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
@@ -311,6 +277,7 @@ impl Worker {
         if !replier.policy.route.matches(request.target()) {
             replier.not_found(&request, out);
             replier.put_head(out, room, persistence, decoded.is_head, None, extras.echo);
+            deferrals.traffic().replied(replier.head.status());
             return keep_alive;
         }
         self.next += 1;
@@ -330,6 +297,7 @@ impl Worker {
         } else {
             let is_head = decoded.is_head;
             replier.put_head(out, room, persistence, is_head, Some(offset), extras.echo);
+            deferrals.traffic().replied(replier.head.status());
             outbox.end_reply(offset);
             self.answered += 1;
         }
@@ -379,17 +347,23 @@ impl Worker {
         } = self;
         let id = run.request_id(self.partition, place.slot);
         let detail = format!("request {id} {why}");
-        let filled = outboxes.fill(place, scratch, replier, &mut |replier, out| {
+        let turn_ns = deferrals.turn_ns();
+        let filled = outboxes.fill(place, scratch, replier, turn_ns, &mut |replier, out| {
             Reply::new(out, &mut replier.head).problem(status, &detail);
             None
         });
-        deferrals.remove(usize::from(filled));
-        filled
+        let is_answered = filled.since_ns.is_some();
+        if is_answered {
+            deferrals.remove(1);
+            deferrals.traffic().replied(status);
+        }
+        is_answered
     }
 
     /// Answers a malformed request; the connection must close after it.
     #[cold]
     pub(crate) fn reject(&mut self, reject: &Reject, outbox: &mut Outbox) {
+        self.deferrals.traffic().replied(reject.status());
         self.replier.encoder.encode_reject(reject, outbox.bytes());
     }
 }

@@ -1,9 +1,11 @@
 //! Probes tell the truth, and why.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use snapback::Continuous;
 
@@ -201,6 +203,50 @@ fn a_drain_is_not_ready_at_once_and_still_answers() {
         ),
         (503, true)
     );
+}
+
+#[test]
+fn an_overloaded_partition_is_not_ready_until_it_is_over() {
+    let session = snapback::Session::new();
+    let reader = reader_in(&session, "api").option("adminAddress", "127.0.0.1:0");
+    let requests = reader
+        .option("maxQueueDelay", "1ms")
+        .load()
+        .expect("good options");
+    let writer = requests
+        .map(|_| {
+            // Work, not a wait: each request takes two milliseconds of the partition's time.
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(2) {}
+            "done"
+        })
+        .make_reply()
+        .write_stream();
+    let service = serve(writer);
+    let admin = session.admin_address().expect("it is open");
+    let over = AtomicBool::new(false);
+    let text = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = service.client();
+                while !over.load(Ordering::Relaxed) {
+                    let status = client.post("/api", "").status;
+                    assert!([200, 503].contains(&status), "{status}");
+                }
+            });
+        }
+        let text = eventually("the overload shows", || {
+            let answer = ask(admin, "GET", "/readyz", &[]);
+            (answer.status == 503).then(|| answer.text().to_owned())
+        });
+        over.store(true, Ordering::Relaxed);
+        text
+    });
+    let expected = "[-] api: overloaded: requests of partition 0";
+    assert!(text.contains(expected), "{text}");
+    eventually("it is over", || {
+        (ask(admin, "GET", "/readyz", &[]).status == 200).then_some(())
+    });
 }
 
 #[test]

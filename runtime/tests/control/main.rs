@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod health;
 mod listener;
+mod metrics;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -17,38 +17,52 @@ pub(crate) trait Outboxes {
     fn replied(&mut self, place: Place, since_ns: u64);
 }
 
+/// What became of a row that went on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Filled {
+    /// The stage that it was in, and since when, if anyone waits for its reply.
+    pub(super) passed: Option<(u8, u64)>,
+    /// When its request was taken on, if its reply was written.
+    pub(super) since_ns: Option<u64>,
+}
+
 /// What writes a reply that comes later. When it is put off again, it gives the work that makes it.
 type Write<'w> = &'w mut dyn FnMut(&mut Replier, &mut Vec<u8>) -> Option<Option<Work>>;
 
 impl dyn Outboxes + '_ {
-    /// Writes a reply, and puts it into its place, if anyone waits for it there.
+    /// Writes a reply, and puts it into its place, if anyone waits for it there; else the row may
+    /// have been put off again.
     pub(super) fn fill(
         &mut self,
         place: Place,
         scratch: &mut Vec<u8>,
         replier: &mut Replier,
+        turn_ns: u64,
         write: Write<'_>,
-    ) -> bool {
-        let mut since_ns = None;
+    ) -> Filled {
+        let mut filled = Filled::default();
         self.with(place, &mut |outbox| {
             let Some(slot) = outbox.awaited(place.slot) else {
                 return;
             };
+            filled.passed = Some((slot.stage, slot.stage_since_ns));
             scratch.clear();
             let room = replier.leave_room(scratch);
             if let Some(work) = write(replier, scratch) {
                 slot.work = work;
+                slot.stage = slot.stage.saturating_add(1);
+                slot.stage_since_ns = turn_ns;
                 return;
             }
             let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
             replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
-            since_ns = Some(slot.since_ns);
+            filled.since_ns = Some(slot.since_ns);
             outbox.fill(place.slot, scratch);
         });
-        if let Some(since_ns) = since_ns {
+        if let Some(since_ns) = filled.since_ns {
             self.replied(place, since_ns);
         }
-        since_ns.is_some()
+        filled
     }
 }
 
@@ -65,15 +79,19 @@ pub(super) struct Settling<'s> {
 impl Turn for Settling<'_> {
     fn resume(&mut self, ticket: Ticket, work: &mut dyn FnMut(&mut Context<'_, '_>)) {
         let (place, head) = ticket.into_parts();
+        let turn_ns = self.deferrals.turn_ns();
         let Settling {
             run,
             deferrals,
             panicked,
             ..
         } = self;
-        let filled = self
-            .outboxes
-            .fill(place, self.scratch, self.replier, &mut |replier, out| {
+        let filled = self.outboxes.fill(
+            place,
+            self.scratch,
+            self.replier,
+            turn_ns,
+            &mut |replier, out| {
                 head.with_request(run, |request| {
                     let mut desk = deferrals.desk(place, true);
                     let unanswered_status = replier.policy.unanswered_status;
@@ -94,8 +112,15 @@ impl Turn for Settling<'_> {
                     }
                     deferred.then(|| desk.into_work())
                 })
-            });
-        self.deferrals.remove(usize::from(filled));
+            },
+        );
+        if let Some((stage, since_ns)) = filled.passed {
+            self.deferrals.pass(stage, since_ns);
+        }
+        if filled.since_ns.is_some() {
+            self.deferrals.traffic().replied(self.replier.head.status());
+            self.deferrals.remove(1);
+        }
         self.deferrals.keep(head);
     }
 
@@ -106,6 +131,10 @@ impl Turn for Settling<'_> {
             is_awaited = outbox.awaited(place.slot).is_some();
         });
         is_awaited
+    }
+
+    fn ran_batch(&mut self, rows: usize) {
+        self.deferrals.ran_batch(rows);
     }
 
     fn now_ns(&mut self) -> u64 {
