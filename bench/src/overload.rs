@@ -1,23 +1,26 @@
-//! A server that is asked for three times what it can do.
+//! A server that is asked for more than it can do.
 //!
-//! Three runs one after the other against one process: a closed loop that finds the maximum, an open
-//! loop at a multiple of it, and, at once, an open loop at half of it. A server without a plan serves
-//! everybody late; one with a plan serves as many as it can in time, and tells the others at once.
+//! First a closed loop finds the maximum of good replies per second. Then one open loop, which never
+//! stops, asks for half of that, for a multiple of it, and for half of it again. A server without a
+//! plan serves everybody late; one with a plan serves as many as it can in time, tells the others at
+//! once, and is itself again when the crowd is gone.
+
+mod report;
 
 use std::error::Error;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::address::Target;
-use crate::compare::{Contender, Server};
-use crate::load::{Arrivals, LoadOptions, LoadReport, STEP_NS, Step, parse_duration, run};
-use crate::process::pin;
+use crate::compare::{Contender, Server, command_line, machine};
+use crate::load::{Arrivals, LoadOptions, LoadReport, RateStep, parse_duration, run};
+use crate::output;
+use crate::process::{pin, raise_file_limit};
 use crate::{HELLO_PATH, HELLO_REPLY};
+use report::{Limits, OverloadReport, Plan};
 
 /// Whom to overload, and by how much.
 #[derive(Args, Clone, Debug)]
@@ -25,152 +28,125 @@ pub struct OverloadArguments {
     /// The server, as NAME=COMMAND; see `compare`. It must answer hello, slowly.
     #[arg(
         long,
-        default_value = "busy={self} serve busy --listen 127.0.0.1:{port} --cores {core}"
+        default_value = "busy={self} serve busy --listen 127.0.0.1:0 --cores {core}"
     )]
     server: Contender,
+    /// Further options of the server's query, as `key=value`; may be repeated.
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    options: Vec<String>,
     /// The overload, in multiples of the maximum.
     #[arg(long, default_value_t = 3.0)]
     times: f64,
+    /// How long the maximum is measured.
+    #[arg(long, value_parser = parse_duration, default_value = "5s")]
+    maximum: Duration,
+    /// How long half of the maximum is asked for before and after.
+    #[arg(long, value_parser = parse_duration, default_value = "5s")]
+    around: Duration,
     /// How long the overload takes.
     #[arg(long, value_parser = parse_duration, default_value = "30s")]
     duration: Duration,
-    /// How long the maximum is measured, and the recovery watched.
-    #[arg(long, value_parser = parse_duration, default_value = "5s")]
-    around: Duration,
-    /// Over how many connections.
-    #[arg(long, default_value_t = 256)]
+    /// Over how many connections the maximum is measured.
+    #[arg(long, default_value_t = 16)]
+    closed_connections: usize,
+    /// Over how many connections the open loop asks, each with one request at a time.
+    #[arg(long, default_value_t = 1000)]
     connections: usize,
+    /// How long a request waits for a connection before it is given up.
+    #[arg(long, value_parser = parse_duration, default_value = "10ms")]
+    patience: Duration,
+    #[command(flatten)]
+    limits: Limits,
     /// The core of the server.
     #[arg(long, default_value_t = 0)]
     server_core: usize,
     /// The core of the load generator.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
-    /// Write the three reports here, as JSON.
+    /// Write everything here, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-#[derive(Serialize)]
-struct Overload {
-    maximum: LoadReport,
-    overload: LoadReport,
-    recovery: LoadReport,
-}
-
-/// Runs the three loads and prints what came of them.
+/// Runs both loads and prints what came of them; fails when the server did not stand it.
 ///
 /// # Errors
 /// The server does not start or cannot be connected to, or a file cannot be written.
 pub fn main(arguments: &OverloadArguments) -> Result<ExitCode, Box<dyn Error>> {
+    let options = arguments.options.iter();
+    let more = options.flat_map(|option| ["--option".to_owned(), option.clone()]);
     pin(arguments.server_core)?;
-    let server = Server::start(&arguments.server, arguments.server_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    raise_file_limit();
+    let server = Server::start(&arguments.server.clone().with(more), arguments.server_core)?;
     let base = LoadOptions {
-        warmup: Duration::ZERO,
         core: Some(arguments.load_core),
-        ..LoadOptions::new(target)
-    };
-    eprintln!("the maximum, {:?} …", arguments.around);
-    let maximum = run(&LoadOptions {
-        connections: 8,
-        duration: arguments.around,
-        warmup: Duration::from_millis(500),
         expect_body: Some(HELLO_REPLY.as_bytes().into()),
+        ..LoadOptions::new(Target {
+            address: server.address().clone(),
+            host: "localhost".into(),
+            path: HELLO_PATH.into(),
+        })
+    };
+    eprintln!("the maximum, {:?} …", arguments.maximum);
+    let maximum = run(&LoadOptions {
+        connections: arguments.closed_connections,
+        duration: arguments.maximum,
+        warmup: Duration::from_millis(500).min(arguments.maximum),
         ..base.clone()
     })?;
-    let open = |rate: f64, duration| LoadOptions {
+    let plan = Plan {
+        maximum_per_s: good_per_s(&maximum),
+        times: arguments.times,
+        around: arguments.around,
+        duration: arguments.duration,
+    };
+    if plan.maximum_per_s == 0.0 {
+        return Err(format!("the server answered nothing as wished: {maximum}").into());
+    }
+    eprintln!(
+        "{:.0} good replies/s at most; half of it, {:?}, {} times as much, {:?}, and half again …",
+        plan.maximum_per_s, plan.around, plan.times, plan.duration
+    );
+    let open = run(&LoadOptions {
         connections: arguments.connections,
-        rate: Some(rate),
+        steps: plan.steps(),
         arrivals: Arrivals::Poisson,
-        duration,
-        ..base.clone()
-    };
-    eprintln!("the overload, {:?} …", arguments.duration);
-    let rate = maximum.throughput_per_s * arguments.times;
-    let overload = run(&open(rate, arguments.duration))?;
-    eprintln!("the recovery, {:?} …", arguments.around);
-    let recovery = run(&open(maximum.throughput_per_s / 2.0, arguments.around))?;
-    let result = Overload {
+        patience: Some(arguments.patience),
+        warmup: Duration::ZERO,
+        ..base
+    })?;
+    let report = OverloadReport::new(
+        machine(),
+        command_line(),
+        plan,
         maximum,
-        overload,
-        recovery,
-    };
-    print_result(&result);
-    if let Some(path) = &arguments.json {
-        fs::write(path, serde_json::to_vec_pretty(&result)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print_result(result: &Overload) {
-    println!(
-        "| run | offered/s | good/s | shed/s | good: p50 · p99 · max ms | shed: p50 · p99 · max ms | other errors | load busy |"
+        open,
+        arguments.limits,
     );
-    println!("|---|---|---|---|---|---|---|---|");
-    let runs = [
-        ("maximum", &result.maximum),
-        ("overload", &result.overload),
-        ("recovery", &result.recovery),
-    ];
-    for (name, report) in runs {
-        let good: u64 = report.timeline.iter().map(|step| step.good).sum();
-        let shed: u64 = report.timeline.iter().map(|step| step.shed).sum();
-        let (latency, told) = (&report.latency, &report.shed);
-        println!(
-            "| {name} | {:.0} | {:.0} | {:.0} | {:.2} · {:.2} · {:.1} | {:.2} · {:.2} · {:.1} | {} | {:.2} |",
-            report.rate.unwrap_or(report.throughput_per_s),
-            good as f64 / report.window_s,
-            shed as f64 / report.window_s,
-            latency.p50_us / 1e3,
-            latency.p99_us / 1e3,
-            latency.max_us / 1e3,
-            told.p50_us / 1e3,
-            told.p99_us / 1e3,
-            told.max_us / 1e3,
-            report.errors.total() - report.shed_count.min(report.errors.status_5xx),
-            report.busy,
-        );
-    }
-    let good = |report: &LoadReport| -> f64 {
-        let good: u64 = report.timeline.iter().map(|step| step.good).sum();
-        good as f64 / report.window_s
-    };
-    println!(
-        "\ngoodput under overload: {:.1} % of the maximum",
-        1e2 * good(&result.overload) / good(&result.maximum)
-    );
-    match recovered_after(&result.recovery.timeline) {
-        Some(seconds) => println!("recovered: nothing was shed later than {seconds:.1} s after"),
-        None => println!("not recovered: requests were shed to the end"),
-    }
+    output::say(&report)?;
+    output::write_json(arguments.json.as_deref(), &report)?;
+    Ok(match report.stands() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
-/// From when on nothing was shed any more, in seconds; none if something was, in the last step.
-fn recovered_after(timeline: &[Step]) -> Option<f64> {
-    let last_shed = timeline.iter().rposition(|step| step.shed > 0);
-    let first_calm = last_shed.map_or(0, |last| last + 1);
-    (first_calm < timeline.len()).then(|| first_calm as f64 * STEP_NS as f64 / 1e9)
+fn good_per_s(report: &LoadReport) -> f64 {
+    let good: u64 = report.timeline.iter().map(|step| step.good).sum();
+    good as f64 / report.window_s.max(f64::MIN_POSITIVE)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recovery_begins_where_nothing_is_shed_any_more() {
-        let step = |shed| Step { good: 1, shed };
-        assert_eq!(recovered_after(&[step(0), step(0)]), Some(0.0));
-        assert_eq!(
-            recovered_after(&[step(9), step(0), step(1), step(0)]),
-            Some(0.3)
-        );
-        assert_eq!(recovered_after(&[step(0), step(1)]), None);
-        assert_eq!(recovered_after(&[]), None);
+impl Plan {
+    /// Half, a multiple, and half of the maximum.
+    fn steps(&self) -> Vec<RateStep> {
+        let step = |times: f64, duration| RateStep {
+            rate_per_s: self.maximum_per_s * times,
+            duration,
+        };
+        vec![
+            step(0.5, self.around),
+            step(self.times, self.duration),
+            step(0.5, self.around),
+        ]
     }
 }

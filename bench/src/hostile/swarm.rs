@@ -1,252 +1,202 @@
-//! The hostile clients: one thread that keeps thousands of connections in bad shape.
+//! The hostile clients together: one thread that keeps thousands of connections in bad shape, at a
+//! bounded share of its core.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// How a client is hostile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hostility {
-    /// 5,000 connections send a head, a byte every two seconds.
-    Slowloris,
-    /// 1,000 connections send half of a body, and wait.
-    HalfBodies,
-    /// 1,000 connections ask for 1 MiB and read 1 KiB a second.
-    SlowReaders,
-    /// 200 connections a second ask once, and are reset.
-    Churn,
-    /// 100 connections a second send random bytes.
-    Garbage,
-    /// 20 bodies a second are gzip of 64 MiB of zeros.
-    GzipBombs,
-}
+use super::ammunition::Ammunition;
+use super::client::{Arms, Client, Tally};
+use super::hostility::{AttackOptions, Crowd, Hostility};
+use super::source::Source;
+use crate::address::Target;
+use crate::random::SplitMix;
 
-/// What the swarm did.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct SwarmReport {
-    /// Connections that were opened.
-    pub opened: u64,
-    /// Those that could not be.
-    pub refused: u64,
-    /// Connections that the server closed.
-    pub closed_by_server: u64,
-    /// Bytes that were sent.
-    pub sent_bytes: u64,
-    /// Cores' worth of CPU time that the swarm used.
+/// What an attack was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttackReport {
+    /// How long it took.
+    pub seconds: f64,
+    /// The part of a core, from 0 to 1, that it used.
     pub busy: f64,
+    /// How long after its time a client came to act, for 99 of 100 times.
+    pub late_p99_us: f64,
+    /// What each kind of clients did.
+    pub kinds: Vec<KindReport>,
 }
 
-impl Hostility {
-    /// How many clients there are at a time, and how often each takes a step.
-    fn scale(self) -> (usize, Duration) {
-        match self {
-            Hostility::Slowloris => (5000, Duration::from_secs(2)),
-            Hostility::HalfBodies => (1000, Duration::from_secs(5)),
-            Hostility::SlowReaders => (1000, Duration::from_secs(1)),
-            Hostility::Churn => (20, Duration::from_millis(100)),
-            Hostility::Garbage => (10, Duration::from_millis(100)),
-            Hostility::GzipBombs => (10, Duration::from_millis(500)),
-        }
-    }
+/// What the clients of one kind did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindReport {
+    /// Which kind.
+    pub kind: Hostility,
+    /// How many clients there were.
+    pub clients: usize,
+    /// What they did and saw.
+    pub tally: Tally,
 }
 
-/// One hostile client.
-struct Client {
-    hostility: Hostility,
-    stream: Option<TcpStream>,
-    /// What it still sends, and how much of it was sent.
-    script: Vec<u8>,
-    sent: usize,
-}
-
-/// The swarm, which acts when its clients' steps are due.
+/// The clients, and when each acts next.
 pub(super) struct Swarm {
-    address: SocketAddrV4,
-    path: String,
-    clients: Vec<Client>,
-    due: BinaryHeap<Reverse<(Instant, usize)>>,
-    random: u64,
-    bomb: Vec<u8>,
-    report: SwarmReport,
+    arms: Arms,
+    squads: Vec<Squad>,
+    clients: Vec<(usize, Client)>,
+    /// When (ns since the start) which client is to act.
+    due: BinaryHeap<Reverse<(u64, usize)>>,
+    share: f64,
+    ready_ns: u64,
+    late_ns: Histogram<u64>,
 }
+
+struct Squad {
+    hostility: Hostility,
+    crowd: Crowd,
+    tally: Tally,
+}
+
+/// What a swarm tells while it acts.
+pub(super) trait Watcher {
+    /// Every client has begun; so many connections are open.
+    fn ready(&mut self, open: usize) -> io::Result<()>;
+
+    /// Waits so long; gives whether the swarm is to go on.
+    fn pause(&mut self, time: Duration) -> io::Result<bool>;
+}
+
+/// Room for what one read takes.
+const READ_BYTES: usize = 64 << 10;
+
+/// How many clients act between two pauses.
+const STEPS_PER_SLICE: usize = 16;
+
+/// Shorter pauses would be spent on falling asleep.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
+
+/// Longer ones would see the end too late.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Swarm {
+    /// Clients of these kinds against the service at `target`, which listens at `server`.
     pub(super) fn new(
-        address: SocketAddrV4,
-        path: &str,
+        target: &Target,
+        server: SocketAddr,
         kinds: &[Hostility],
-        bomb: Vec<u8>,
-    ) -> Self {
-        let start = Instant::now();
-        let (mut clients, mut due) = (Vec::new(), BinaryHeap::new());
+        options: &AttackOptions,
+    ) -> io::Result<Swarm> {
+        let ramp_ns = options.ramp.as_nanos() as u64;
+        let (mut squads, mut clients, mut due) = (Vec::new(), Vec::new(), BinaryHeap::new());
         for &hostility in kinds {
-            let (count, every) = hostility.scale();
-            for index in 0..count {
-                // Spread over their interval, but for the first second, in which all connect.
-                let delay = every.min(Duration::from_secs(1)) * index as u32 / count as u32;
-                due.push(Reverse((start + delay, clients.len())));
-                clients.push(Client {
-                    hostility,
-                    stream: None,
-                    script: Vec::new(),
-                    sent: 0,
-                });
+            let crowd = hostility.crowd(options);
+            for index in 0..crowd.clients {
+                let begin_ns = ramp_ns * index as u64 / crowd.clients as u64;
+                due.push(Reverse((begin_ns, clients.len())));
+                clients.push((squads.len(), Client::new(hostility)));
             }
+            squads.push(Squad {
+                hostility,
+                crowd,
+                tally: Tally::default(),
+            });
         }
-        Swarm {
-            address,
-            path: path.to_owned(),
+        Ok(Swarm {
+            arms: Arms {
+                ammunition: Ammunition::new(target)?,
+                source: Source::new(server),
+                random: SplitMix::new(options.seed),
+                buffer: vec![0; READ_BYTES],
+            },
+            squads,
             clients,
             due,
-            random: 0x9e37_79b9_7f4a_7c15,
-            bomb,
-            report: SwarmReport::default(),
-        }
+            share: options.share,
+            ready_ns: ramp_ns,
+            late_ns: Histogram::new_with_bounds(1, 100_000_000_000, 2)
+                .expect("the bounds are constants, and valid"),
+        })
     }
 
-    /// Acts until `stop` is set.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> SwarmReport {
-        let (start, cpu_ns) = (Instant::now(), thread_cpu_ns());
-        while !stop.load(Ordering::Relaxed) {
-            let Some(&Reverse((at, index))) = self.due.peek() else {
+    /// Acts for `longest` at most, or until the watcher says that it is enough.
+    pub(super) fn run(
+        mut self,
+        longest: Duration,
+        watcher: &mut impl Watcher,
+    ) -> io::Result<AttackReport> {
+        let (start, cpu) = (Instant::now(), thread_cpu());
+        let mut is_ready = false;
+        while start.elapsed() < longest {
+            let begin = Instant::now();
+            let next_ns = self.slice(start);
+            let spent = begin.elapsed();
+            let now_ns = start.elapsed().as_nanos() as u64;
+            if !is_ready && now_ns >= self.ready_ns && next_ns > self.ready_ns {
+                is_ready = true;
+                watcher.ready(self.open())?;
+            }
+            let rest = spent.mul_f64(1.0 / self.share - 1.0);
+            let until_next = Duration::from_nanos(next_ns.saturating_sub(now_ns));
+            let pause = rest.max(until_next);
+            // A long rest is the price of a long slice, and is not shortened.
+            let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE.max(rest));
+            if !watcher.pause(pause)? {
                 break;
+            }
+        }
+        let elapsed = start.elapsed();
+        Ok(self.report(elapsed, thread_cpu().saturating_sub(cpu)))
+    }
+
+    /// Lets some of those act whose time has come; gives when the next one is due.
+    fn slice(&mut self, start: Instant) -> u64 {
+        for _ in 0..STEPS_PER_SLICE {
+            let Some(&Reverse((due_ns, index))) = self.due.peek() else {
+                return u64::MAX;
             };
-            let now = Instant::now();
-            if at > now {
-                // Not longer, so that the end is seen soon.
-                std::thread::park_timeout((at - now).min(Duration::from_millis(20)));
-                continue;
+            let now_ns = start.elapsed().as_nanos() as u64;
+            if due_ns > now_ns {
+                break;
             }
             self.due.pop();
-            let (_, every) = self.clients[index].hostility.scale();
-            if self.step(index).is_err() && self.clients[index].stream.take().is_some() {
-                self.report.closed_by_server += 1;
-            }
-            self.due.push(Reverse((at + every, index)));
+            let (squad, client) = &mut self.clients[index];
+            let squad = &mut self.squads[*squad];
+            client.step(&mut self.arms, &mut squad.tally);
+            self.late_ns.saturating_record(now_ns - due_ns);
+            // Who is late by more than an interval does not make up for it.
+            let every_ns = squad.crowd.every.as_nanos() as u64;
+            self.due
+                .push(Reverse(((due_ns + every_ns).max(now_ns), index)));
         }
-        self.report.busy = (thread_cpu_ns() - cpu_ns) as f64 / start.elapsed().as_nanos() as f64;
-        self.report
+        self.due.peek().map_or(u64::MAX, |next| next.0.0)
     }
 
-    /// What a client does when it is its turn.
-    fn step(&mut self, index: usize) -> io::Result<()> {
-        if self.clients[index].stream.is_none() {
-            self.open(index)?;
-        }
-        let client = &mut self.clients[index];
-        let Some(stream) = &mut client.stream else {
-            return Ok(());
-        };
-        let share = match client.hostility {
-            Hostility::Slowloris => 1,
-            _ => usize::MAX,
-        };
-        let rest = &client.script[client.sent..];
-        if !rest.is_empty() {
-            match stream.write(&rest[..rest.len().min(share)]) {
-                Ok(bytes) => {
-                    client.sent += bytes;
-                    self.report.sent_bytes += bytes as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut buffer = [0; 1024];
-        match stream.read(&mut buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        let is_brief = matches!(
-            client.hostility,
-            Hostility::Churn | Hostility::Garbage | Hostility::GzipBombs
-        );
-        if is_brief && client.sent == client.script.len() {
-            // With unread replies in it, and without a linger, this is a reset.
-            let _ = set_socket_linger(&*stream, Some(Duration::ZERO));
-            client.stream = None;
-        }
-        Ok(())
+    fn open(&self) -> usize {
+        self.clients.iter().filter(|(_, c)| c.is_open()).count()
     }
 
-    fn open(&mut self, index: usize) -> io::Result<()> {
-        // Many source addresses, for one has 28,000 ports.
-        let source = Ipv4Addr::new(127, 0, 1, 1 + (index % 200) as u8);
-        let script = self.script(self.clients[index].hostility);
-        let client = &mut self.clients[index];
-        (client.script, client.sent) = (script, 0);
-        match connect_from(source, self.address) {
-            Ok(stream) => {
-                self.report.opened += 1;
-                client.stream = Some(stream);
-            }
-            Err(_) => self.report.refused += 1,
+    fn report(mut self, elapsed: Duration, cpu: Duration) -> AttackReport {
+        for (squad, client) in &self.clients {
+            self.squads[*squad].tally.open_at_end += u64::from(client.is_open());
         }
-        Ok(())
-    }
-
-    fn script(&mut self, hostility: Hostility) -> Vec<u8> {
-        let head = |rest: &str| {
-            let path = &self.path;
-            format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{rest}")
-        };
-        match hostility {
-            Hostility::Slowloris => head(&"X-Slow: 1\r\n".repeat(500)).into_bytes(),
-            Hostility::HalfBodies => {
-                head(&format!("Content-Length: 8192\r\n\r\n{}", "x".repeat(4096))).into_bytes()
-            }
-            Hostility::SlowReaders => {
-                format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", self.path).into_bytes()
-            }
-            Hostility::Churn => {
-                let body = crate::HELLO_BODY;
-                head(&format!("Content-Length: {}\r\n\r\n{body}", body.len())).into_bytes()
-            }
-            Hostility::Garbage => (0..512)
-                .flat_map(|_| {
-                    // xorshift64
-                    self.random ^= self.random << 13;
-                    self.random ^= self.random >> 7;
-                    self.random ^= self.random << 17;
-                    self.random.to_le_bytes()
-                })
-                .collect(),
-            Hostility::GzipBombs => {
-                let mut request = head(&format!(
-                    "Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
-                    self.bomb.len()
-                ))
-                .into_bytes();
-                request.extend_from_slice(&self.bomb);
-                request
-            }
+        let kinds = self.squads.into_iter().map(|squad| KindReport {
+            kind: squad.hostility,
+            clients: squad.crowd.clients,
+            tally: squad.tally,
+        });
+        AttackReport {
+            seconds: elapsed.as_secs_f64(),
+            busy: cpu.as_secs_f64() / elapsed.as_secs_f64(),
+            late_p99_us: self.late_ns.value_at_quantile(0.99) as f64 / 1e3,
+            kinds: kinds.collect(),
         }
     }
 }
 
-fn connect_from(source: Ipv4Addr, to: SocketAddrV4) -> io::Result<TcpStream> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    bind(&socket, &SocketAddr::from((source, 0)))?;
-    connect(&socket, &to)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nonblocking(true)?;
-    Ok(stream)
-}
-
-fn thread_cpu_ns() -> u64 {
+fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
