@@ -7,7 +7,6 @@
 //! forgets those. Beside each median stands its confidence interval, which needs no distribution.
 
 use std::error::Error;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,7 +17,8 @@ use serde::Serialize;
 
 use crate::address::Target;
 use crate::compare::{Contender, Server};
-use crate::load::{Arrivals, LoadOptions, LoadReport, Percentiles, parse_duration, run};
+use crate::load::{Arrivals, LoadOptions, LoadReport, Percentiles, parse_duration, recorded, run};
+use crate::output;
 use crate::process::pin;
 use crate::{HELLO_PATH, HELLO_REPLY};
 
@@ -114,14 +114,9 @@ pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> 
             rate: arguments.rate,
             window_s: arguments.window.as_secs_f64(),
             windows,
-            histograms_ns: merged.map(|all| {
-                all.iter_recorded()
-                    .map(|step| (step.value_iterated_to(), step.count_at_value()))
-                    .collect()
-            }),
+            histograms_ns: merged.map(|all| recorded(&all)),
         };
-        fs::write(path, serde_json::to_vec_pretty(&alternation)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        output::write_json(Some(path), &alternation)?;
     }
     if errors > 0 {
         eprintln!("error: {errors} requests failed");

@@ -9,6 +9,8 @@ mod contender;
 mod scenario;
 mod table;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 pub use contender::{Contender, ContenderError, Server};
@@ -23,7 +26,8 @@ pub use scenario::Scenario;
 pub use table::{Spread, markdown};
 
 use crate::address::Target;
-use crate::load::{Edge, LoadOptions, parse_duration, run_observed};
+use crate::load::{Edge, LoadOptions, parse_duration, recorded, run_observed};
+use crate::output;
 use crate::process::{pin, process_cpu_ns};
 use crate::{HELLO_PATH, HELLO_REPLY};
 
@@ -113,7 +117,25 @@ pub struct Comparison {
     pub base: String,
     /// In the order in which they were measured.
     pub pairs: Vec<Pair>,
+    /// Every latency, of all rounds together.
+    pub histograms: Vec<ServerHistogram>,
 }
+
+/// The latencies of a server in a scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerHistogram {
+    /// What was measured.
+    pub scenario: Scenario,
+    /// The name of the server.
+    pub server: String,
+    /// Whether it is the base, measured once for each server beside it.
+    pub is_base: bool,
+    /// Every latency as (ns, how often).
+    pub histogram_ns: Vec<(u64, u64)>,
+}
+
+/// The histograms of all rounds so far, by scenario, server, and whether it is the base.
+type Histograms = BTreeMap<(Scenario, String, bool), Histogram<u64>>;
 
 /// Compares, prints a table for each scenario, and fails when any request did.
 ///
@@ -121,11 +143,8 @@ pub struct Comparison {
 /// A server does not start, or a file cannot be written.
 pub fn main(arguments: &CompareArguments) -> Result<ExitCode, Box<dyn Error>> {
     let comparison = compare(arguments)?;
-    print!("{}", markdown(&comparison));
-    if let Some(path) = &arguments.json {
-        let json = serde_json::to_vec_pretty(&comparison)?;
-        fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
+    output::say(markdown(&comparison))?;
+    output::write_json(arguments.json.as_deref(), &comparison)?;
     let errors: u64 = comparison
         .pairs
         .iter()
@@ -144,40 +163,65 @@ pub fn main(arguments: &CompareArguments) -> Result<ExitCode, Box<dyn Error>> {
 /// A server does not start, or cannot be connected to.
 pub fn compare(arguments: &CompareArguments) -> Result<Comparison, Box<dyn Error>> {
     let base = &arguments.base;
-    let mut pairs = Vec::new();
+    let (mut pairs, mut histograms) = (Vec::new(), Histograms::new());
     for round in 0..arguments.rounds {
         for &scenario in &arguments.scenarios {
             for other in std::iter::once(base).chain(&arguments.against) {
-                let base_first = round % 2 == 0;
-                let (first, second) = if base_first {
-                    (base, other)
-                } else {
-                    (other, base)
-                };
-                let first = measure(arguments, first, scenario)?;
-                let second = measure(arguments, second, scenario)?;
-                let (base, other_measured) = if base_first {
-                    (first, second)
-                } else {
-                    (second, first)
-                };
-                let server = other.name().to_owned();
-                pairs.push(Pair {
-                    scenario,
-                    server,
-                    round,
-                    base,
-                    other: other_measured,
-                });
+                let pair = measure_pair(arguments, scenario, other, round, &mut histograms)?;
+                pairs.push(pair);
             }
         }
         eprintln!("round {} of {} done", round + 1, arguments.rounds);
     }
+    let histograms = histograms.into_iter();
     Ok(Comparison {
         machine: machine(),
-        command: std::env::args().map(without_folder).collect(),
+        command: command_line(),
         base: base.name().to_owned(),
         pairs,
+        histograms: histograms
+            .map(|((scenario, server, is_base), histogram)| ServerHistogram {
+                scenario,
+                server,
+                is_base,
+                histogram_ns: recorded(&histogram),
+            })
+            .collect(),
+    })
+}
+
+/// Measures the base and another server back to back; in odd rounds the base comes second.
+fn measure_pair(
+    arguments: &CompareArguments,
+    scenario: Scenario,
+    other: &Contender,
+    round: u32,
+    histograms: &mut Histograms,
+) -> Result<Pair, Box<dyn Error>> {
+    let mut measured = [(&arguments.base, true), (other, false)];
+    if round % 2 == 1 {
+        measured.reverse();
+    }
+    let mut run = |(contender, is_base): (&Contender, bool)| {
+        let (measurement, histogram) = measure(arguments, contender, scenario)?;
+        let key = (scenario, contender.name().to_owned(), is_base);
+        match histograms.entry(key) {
+            Entry::Vacant(none) => drop(none.insert(histogram)),
+            Entry::Occupied(mut all) => all.get_mut().add(&histogram)?,
+        }
+        Ok::<_, Box<dyn Error>>(measurement)
+    };
+    let mut results = [run(measured[0])?, run(measured[1])?];
+    if round % 2 == 1 {
+        results.reverse();
+    }
+    let [base, other_measured] = results;
+    Ok(Pair {
+        scenario,
+        server: other.name().to_owned(),
+        round,
+        base,
+        other: other_measured,
     })
 }
 
@@ -186,7 +230,7 @@ fn measure(
     arguments: &CompareArguments,
     contender: &Contender,
     scenario: Scenario,
-) -> Result<Measurement, Box<dyn Error>> {
+) -> Result<(Measurement, Histogram<u64>), Box<dyn Error>> {
     // The server inherits the core of the thread that starts it.
     pin(arguments.server_core)?;
     let server = Server::start(contender, arguments.server_core)?;
@@ -209,7 +253,7 @@ fn measure(
         cpu_ns[usize::from(edge == Edge::End)] = now_ns;
     })?;
     let cpu_us = cpu_ns[1].saturating_sub(cpu_ns[0]) as f64 / 1e3;
-    Ok(Measurement {
+    let measurement = Measurement {
         p50_us: report.latency.p50_us,
         p99_us: report.latency.p99_us,
         p99_9_us: report.latency.p99_9_us,
@@ -218,7 +262,13 @@ fn measure(
         server_busy: cpu_us / 1e6 / report.window_s,
         load_busy: report.busy,
         errors: report.errors.total(),
-    })
+    };
+    Ok((measurement, report.histogram))
+}
+
+/// The command line, without folders.
+pub(crate) fn command_line() -> Vec<String> {
+    std::env::args().map(without_folder).collect()
 }
 
 /// An argument that is an absolute path, by its last part: where a checkout lies is nobody's concern.
@@ -232,7 +282,7 @@ fn without_folder(argument: String) -> String {
 }
 
 /// The model of the CPU and the release of the kernel, as far as the system tells.
-fn machine() -> [String; 2] {
+pub(crate) fn machine() -> [String; 2] {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo")
         .lines()

@@ -18,10 +18,13 @@
 mod connection;
 mod generator;
 mod options;
+mod phase;
 mod record;
 mod reply;
 mod report;
+mod run;
 mod schedule;
+mod timeline;
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,12 +32,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-pub use generator::{Edge, LoadError, run, run_observed};
+use crate::output;
 pub use options::{Body, LoadOptions, parse_duration};
+pub(crate) use phase::recorded;
+pub use phase::{PhaseReport, RateStep};
 pub use record::ErrorCounts;
 pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
+pub use run::{Edge, LoadError, run, run_observed};
 pub use schedule::{Arrivals, Schedule};
+pub use timeline::{STEP_NS, Step};
 
 /// What to load, how, and where to write what was seen.
 #[derive(Args, Clone, Debug)]
@@ -55,11 +62,8 @@ pub struct LoadArguments {
 /// There is nobody to load, or a file cannot be written.
 pub fn main(arguments: &LoadArguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let report = run(&arguments.options)?;
-    println!("{report}");
-    if let Some(path) = &arguments.json {
-        let json = serde_json::to_vec_pretty(&report)?;
-        fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
+    output::say(format_args!("{report}\n"))?;
+    output::write_json(arguments.json.as_deref(), &report)?;
     if let Some(path) = &arguments.hgrm {
         let text = report.hgrm();
         fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use snapback_bench::{alternate, compare, floor, load, lossless, serve, tls};
+use snapback_bench::{
+    alternate, compare, floor, hostile, load, lossless, overload, serve, soak, tls,
+};
 
 /// Servers to measure and the load that measures them.
 #[derive(Parser)]
@@ -24,6 +26,14 @@ enum Command {
     Rival(snapback_bench::rivals::RivalArguments),
     /// Load a server and report its latency; fails when a request did.
     Load(load::LoadArguments),
+    /// Ask a server for more than it can do.
+    Overload(overload::OverloadArguments),
+    /// Measure honest requests beside hostile clients.
+    Hostile(hostile::HostileArguments),
+    /// Be hostile to a server: the clients of `hostile` alone.
+    Attack(hostile::AttackArguments),
+    /// Send millions of requests of every kind, and watch the server's memory.
+    Soak(soak::SoakArguments),
     /// Drain servers, and hand them over, under load; fails when a request is lost.
     Lossless(lossless::LosslessArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
@@ -41,6 +51,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "rivals")]
         Command::Rival(arguments) => snapback_bench::rivals::main(&arguments),
         Command::Load(arguments) => load::main(&arguments),
+        Command::Overload(arguments) => overload::main(&arguments),
+        Command::Hostile(arguments) => hostile::main(&arguments),
+        Command::Attack(arguments) => hostile::attack_main(&arguments),
+        Command::Soak(arguments) => soak::main(&arguments),
         Command::Lossless(arguments) => lossless::main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),

@@ -1,12 +1,19 @@
 //! The servers of ours that are measured.
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
 
+use crate::load::parse_duration;
 use crate::tls::SelfSigned;
 
 /// Serves a pipeline until SIGTERM.
@@ -38,6 +45,12 @@ pub struct ServeArguments {
     /// Where the admin listener is, `HOST:PORT`, or `none`.
     #[arg(long, default_value = "none")]
     admin: String,
+    /// Append each progress record of the query to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    progress: Option<PathBuf>,
+    /// How much CPU time the operator of `busy` takes.
+    #[arg(long, value_parser = parse_duration, default_value = "0.1ms")]
+    work: Duration,
     /// Further options of the query, as `key=value`.
     #[arg(long = "option")]
     options: Vec<String>,
@@ -50,6 +63,11 @@ enum Service {
     Hello,
     /// Any request is answered with `{"id":"<request id>"}`.
     Id,
+    /// As `hello`, with an operator that takes the CPU time of `--work`.
+    Busy,
+    /// As `hello`, but `{"foo":"large",…}` is answered with 1 MiB, and the pipeline panics at
+    /// `{"foo":"poison",…}`.
+    Large,
     /// As `hello`, but the pipeline panics at `{"foo":"poison",…}`.
     Poison,
     /// The body says what happens: `panic`, `refuse` (422), `defer…` (through a future, a batch and
@@ -77,6 +95,19 @@ struct FooLength {
 #[derive(Serialize)]
 struct Id {
     id: String,
+}
+
+/// How long the long reply of `large` is.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// Works for so much of this thread's CPU time: a thread that waits for its core does not work.
+fn work(time: Duration) {
+    let start = clock_gettime(ClockId::ThreadCPUTime);
+    let spent = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        (now.tv_sec - start.tv_sec) * 1_000_000_000 + now.tv_nsec - start.tv_nsec
+    };
+    while u128::from(spent().unsigned_abs()) < time.as_nanos() {}
 }
 
 /// Serves until SIGTERM or Ctrl-C; prints `listening on …` once it does.
@@ -146,6 +177,34 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
             })
             .make_reply()
             .write_stream(),
+        Service::Busy => requests
+            .parse_request::<Hello>()
+            .map({
+                let time = arguments.work;
+                move |row| {
+                    work(time);
+                    FooLength {
+                        foo_length: row.foo.chars().count(),
+                    }
+                }
+            })
+            .make_reply()
+            .write_stream(),
+        Service::Large => {
+            let large: Arc<[u8]> = vec![b'x'; LARGE_BYTES].into();
+            requests
+                .parse_request::<Hello>()
+                .make_reply_with(move |row, reply| {
+                    assert_ne!(row.foo, "poison");
+                    match &*row.foo {
+                        "large" => reply.bytes(&large),
+                        text => reply.json(&FooLength {
+                            foo_length: text.chars().count(),
+                        }),
+                    }
+                })
+                .write_stream()
+        }
         Service::Mixed => requests
             .map(|request| String::from_utf8_lossy(request.body()).into_owned())
             .try_map(|body| match body.as_str() {
@@ -181,6 +240,34 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         None => println!("listening on {}", service.host),
     }
     session.notify_service_manager()?;
-    query.await_termination()?;
+    match &arguments.progress {
+        Some(path) => write_progress(&query, path, Duration::from_millis(arguments.trigger_ms))?,
+        None => query.await_termination()?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Appends the progress records to a file until the query has ended.
+fn write_progress(
+    query: &StreamingQuery,
+    path: &Path,
+    interval: Duration,
+) -> Result<(), Box<dyn Error>> {
+    let named = |error: io::Error| format!("{}: {error}", path.display());
+    let file = File::options().create(true).append(true).open(path);
+    let mut file = file.map_err(named)?;
+    let mut written_ms = 0;
+    loop {
+        let has_ended = query.await_termination_timeout(interval)?;
+        for record in query.recent_progress() {
+            if record.timestamp_ms > written_ms {
+                written_ms = record.timestamp_ms;
+                let line = serde_json::to_string(&record)? + "\n";
+                file.write_all(line.as_bytes()).map_err(named)?;
+            }
+        }
+        if has_ended {
+            return Ok(());
+        }
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use snapback_bench::HELLO_REPLY;
 use snapback_bench::address::Target;
 use snapback_bench::floor::Floor;
-use snapback_bench::load::{Arrivals, LoadError, LoadOptions, LoadReport, run};
+use snapback_bench::load::{Arrivals, LoadError, LoadOptions, LoadReport, RateStep, Step, run};
 use snapback_bench::poller::PollMode;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -222,6 +223,103 @@ fn overload_counts_what_could_not_be_sent() {
         "{report}"
     );
     assert!(report.errors.unsent >= 97, "{report}");
+}
+
+#[test]
+fn shed_requests_are_told_apart_by_phase() {
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    const SILENT: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    let count = AtomicU64::new(0);
+    // The first 100 requests are answered; of the others each second one is shed, half of those
+    // without a word about when to come back.
+    let reply = move || match count.fetch_add(1, Ordering::Relaxed) {
+        0..100 => OK,
+        index => [OK, BUSY, OK, SILENT][index as usize % 4],
+    };
+    let reply = Arc::new(reply);
+    let target = serve(move || reply());
+    let step = |rate_per_s, ms| RateStep {
+        rate_per_s,
+        duration: Duration::from_millis(ms),
+    };
+    let report = load(&LoadOptions {
+        steps: vec![step(500.0, 200), step(2000.0, 200)],
+        connections: 4,
+        ..options(target)
+    });
+    let [before, during] = &report.phases[..] else {
+        panic!("two phases: {report}");
+    };
+    assert_eq!(
+        (before.good, before.shed, before.failed),
+        (100, 0, 0),
+        "{report}"
+    );
+    assert_eq!(
+        (during.good, during.shed, during.failed),
+        (200, 200, 0),
+        "{report}"
+    );
+    assert_eq!(during.retry_after, 100);
+    assert_eq!((report.shed_count, report.errors.status_5xx), (200, 200));
+    // What was shed has no part in the latency of what was answered.
+    assert_eq!(report.histogram.len(), 300);
+    let sum = |of: fn(&Step) -> u64| report.timeline.iter().map(of).sum::<u64>();
+    // Replies to the last requests may come when the window is closed.
+    assert!((290..=300).contains(&sum(|step| step.good)), "{report}");
+    assert!((190..=200).contains(&sum(|step| step.shed)), "{report}");
+}
+
+#[test]
+fn who_has_no_patience_leaves_requests_unsent() {
+    let (_keep, never) = mpsc::channel::<()>();
+    let never = Arc::new(Mutex::new(never));
+    let target = serve(move || {
+        let _ = never.lock().map(|never| never.recv());
+        OK
+    });
+    let report = load(&LoadOptions {
+        rate: Some(1000.0),
+        duration: Duration::from_millis(200),
+        timeout: Duration::from_secs(1),
+        patience: Some(Duration::from_millis(5)),
+        poll_mode: PollMode::Spin,
+        ..options(target)
+    });
+    // One was sent, and took the only connection. The others were given up in the window, so none
+    // was left that the connection which replaced it could have sent.
+    assert_eq!(
+        (report.errors.timeout, report.errors.unsent),
+        (1, 199),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_timeline_shows_when_a_server_stalled() {
+    let begin = Instant::now();
+    let target = serve(move || {
+        let now_ms = begin.elapsed().as_millis();
+        if (300..700).contains(&now_ms) {
+            #[expect(clippy::disallowed_methods, reason = "the stall is what is measured")]
+            thread::sleep(Duration::from_millis(700 - now_ms as u64));
+        }
+        OK
+    });
+    let report = load(&LoadOptions {
+        rate: Some(500.0),
+        duration: Duration::from_secs(1),
+        ..options(target)
+    });
+    assert_eq!(report.errors.total(), 0, "{report}");
+    let good: Vec<_> = report.timeline.iter().map(|step| step.good).collect();
+    let quiet = good.iter().filter(|&&good| good == 0).count();
+    // 400 ms hold three whole steps, or two when the machine is late.
+    assert!((2..=4).contains(&quiet), "{good:?}");
+    // The step in which it went on brings what had waited, the longest for 400 ms.
+    let worst_ms = report.timeline.iter().map(|step| step.good_max_us / 1e3);
+    let worst_ms = worst_ms.fold(0.0, f64::max);
+    assert!((350.0..=600.0).contains(&worst_ms), "{worst_ms} ms");
 }
 
 #[test]

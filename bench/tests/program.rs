@@ -101,6 +101,28 @@ fn a_load_with_errors_fails() {
 }
 
 #[test]
+fn who_reads_the_report_may_leave() {
+    let floor = Floor::start();
+    let mut child = Command::new(PROGRAM)
+        .args([
+            "load",
+            &floor.url,
+            "--count",
+            "1000",
+            "--poll-mode",
+            "blocking",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
 fn a_comparison_measures_each_pair_in_each_round() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("compare.json");
@@ -128,6 +150,15 @@ fn a_comparison_measures_each_pair_in_each_round() {
     assert_eq!(table.matches("\n| placed |").count(), 4, "{table}");
     let comparison = json(&path);
     let pairs = comparison["pairs"].as_array().expect("pairs");
+    // In each scenario the base, the base again and two others, with the latencies of all rounds.
+    let histograms = comparison["histograms"].as_array().expect("histograms");
+    assert_eq!(histograms.len(), 4 * 4);
+    for histogram in histograms {
+        let counts = histogram["histogram_ns"]
+            .as_array()
+            .expect("values and counts");
+        assert!(!counts.is_empty(), "{histogram}");
+    }
     // The base with itself and two others, in four scenarios and two rounds.
     assert_eq!(pairs.len(), 3 * 4 * 2);
     for pair in pairs {

@@ -320,7 +320,7 @@ impl Connection {
         inbox: &mut Inbox,
         outbox: &mut Outbox,
     ) -> bool {
-        let mut share = SHARE;
+        let mut used = 0;
         loop {
             if inbox.is_empty() {
                 return false;
@@ -364,11 +364,10 @@ impl Connection {
                         self.phase = Phase::Closing;
                         return false;
                     }
-                    let left = share.saturating_sub(cost);
-                    let is_time_to_look = left / LOOK_EVERY < share / LOOK_EVERY;
-                    share = left;
+                    let is_time_to_look = (used + cost) / LOOK_EVERY > used / LOOK_EVERY;
+                    used += cost;
                     let is_used = is_time_to_look
-                        && (share == 0 || worker.queue_delay().share_is_over(now_ns));
+                        && (used >= SHARE || worker.queue_delay().share_is_over(now_ns));
                     if is_used || is_full(outbox, worker) {
                         return true;
                     }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::address::Address;
 use crate::{HELLO_PATH, HELLO_REPLY};
@@ -55,6 +56,12 @@ impl Contender {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The same server with more arguments.
+    pub fn with(mut self, arguments: impl IntoIterator<Item = String>) -> Contender {
+        self.command.extend(arguments);
+        self
+    }
 }
 
 impl FromStr for Contender {
@@ -93,6 +100,8 @@ pub struct Server {
     _stdout: ChildStdout,
     /// Files that were written for it.
     folder: Option<PathBuf>,
+    /// Where it writes what it did, if its command has a place for that.
+    progress: Option<TempPath>,
 }
 
 /// How long a server may take until it listens: a JVM with Spark in it takes six seconds.
@@ -112,7 +121,7 @@ impl Server {
     /// It cannot be run, it ends, or it does not listen in time.
     pub fn start(contender: &Contender, core: usize) -> Result<Server, ContenderError> {
         let port = free_port().map_err(|source| run_error(contender, source))?;
-        let mut folder = None;
+        let (mut folder, mut progress) = (None, None);
         let mut words = Vec::with_capacity(contender.command.len());
         for word in &contender.command {
             let mut word = word.replace("{core}", &core.to_string());
@@ -124,6 +133,11 @@ impl Server {
                 let written = write_nginx(port).map_err(|e| run_error(contender, e))?;
                 word = word.replace("{nginx}", &written.join("nginx.conf").to_string_lossy());
                 folder = Some(written);
+            }
+            if word.contains("{progress}") {
+                let file = NamedTempFile::new().map_err(|e| run_error(contender, e))?;
+                word = word.replace("{progress}", &file.path().to_string_lossy());
+                progress = Some(file.into_temp_path());
             }
             words.push(word.replace("{port}", &port.to_string()));
         }
@@ -150,6 +164,7 @@ impl Server {
                 address,
                 _stdout: stdout,
                 folder,
+                progress,
             }),
             Err(what) => {
                 stop(&mut child);
@@ -169,6 +184,11 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The file that stands for `{progress}` in its command.
+    pub fn progress(&self) -> Option<&Path> {
+        self.progress.as_deref()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::address::Target;
 use crate::load::{Arrivals, LoadOptions};
 
 /// A load that servers are compared under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scenario {
     /// One connection, closed loop: the latency of a client that is alone.

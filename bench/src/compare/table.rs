@@ -190,6 +190,7 @@ mod tests {
             command: Vec::new(),
             base: "floor".into(),
             pairs: vec![pair(0, 1.0), pair(1, 10.0), pair(2, 100.0)],
+            histograms: Vec::new(),
         };
         let table = markdown(&comparison);
         let row = table

@@ -6,96 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Fault, InFlight};
 use super::options::LoadOptions;
-use super::record::Record;
+use super::record::{Body, Record};
 use super::reply::ReplyParser;
-use super::report::LoadReport;
+use super::run::{Edge, LoadError};
 use super::schedule::Schedule;
-use crate::address::Address;
 use crate::poller::{PollMode, Poller, Ready};
-use crate::process::{PinError, pin, raise_file_limit};
-
-/// Why a run did not take place. What goes wrong in a run is counted in its report.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Nobody listens, or not for so many.
-    #[error("cannot open connection {index} to {address}: {source}")]
-    Connect {
-        /// Which of the connections it was, from 0.
-        index: usize,
-        /// Where it was to go.
-        address: Address,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// An option is out of its range.
-    #[error("{option} = {value}: must be more than 0")]
-    Option {
-        /// Its name on the command line.
-        option: &'static str,
-        /// What was given.
-        value: String,
-    },
-    /// The core is not there.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// epoll failed.
-    #[error("cannot poll: {0}")]
-    Poll(#[from] io::Error),
-}
-
-/// An end of the window in which a run measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edge {
-    /// The warm-up is over.
-    Begin,
-    /// The duration is over, or the last request was answered.
-    End,
-}
-
-/// Runs a load to its end: the warm-up, the duration, and at most [`LoadOptions::timeout`] for the
-/// replies that are still to come.
-///
-/// # Errors
-/// The run could not begin; what went wrong later is in the report.
-pub fn run(options: &LoadOptions) -> Result<LoadReport, LoadError> {
-    run_observed(options, |_| {})
-}
-
-/// Like [`run`], and calls `observe` at both edges of the window, for example to read the CPU time
-/// of the server. The time that it takes is not part of the window.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_observed(
-    options: &LoadOptions,
-    observe: impl FnMut(Edge),
-) -> Result<LoadReport, LoadError> {
-    let positive = [
-        ("connections", options.connections as f64),
-        ("pipeline", options.pipeline as f64),
-        ("rate", options.rate.unwrap_or(1.0)),
-    ];
-    for (option, value) in positive {
-        // Written so that NaN is refused, too.
-        if !(value > 0.0 && value.is_finite()) {
-            return Err(LoadError::Option {
-                option,
-                value: value.to_string(),
-            });
-        }
-    }
-    if let Some(core) = options.core {
-        pin(core)?;
-    }
-    raise_file_limit();
-    let mut generator = Generator::new(options)?;
-    generator.run(observe)?;
-    Ok(LoadReport::new(
-        options,
-        generator.record,
-        generator.window_ns,
-    ))
-}
 
 /// Room for what one read takes.
 const READ_BYTES: usize = 256 * 1024;
@@ -103,12 +18,15 @@ const READ_BYTES: usize = 256 * 1024;
 /// How often replies that take too long are looked for.
 const SCAN_INTERVAL_NS: u64 = 10_000_000;
 
-struct Generator<'a> {
+/// A load at work.
+pub(super) struct Generator<'a> {
     options: &'a LoadOptions,
     start: Instant,
     begin_ns: u64,
     end_ns: u64,
     timeout_ns: u64,
+    /// How long a request of an open loop waits for a connection.
+    patience_ns: u64,
     poller: Poller,
     connections: Vec<Connection>,
     /// `pipeline` requests one after the other, so that any number of them is one slice.
@@ -126,13 +44,13 @@ struct Generator<'a> {
     remaining: u64,
     outstanding: usize,
     next_scan_ns: u64,
-    window_open: bool,
     window_ns: u64,
     record: Record,
 }
 
 impl<'a> Generator<'a> {
-    fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
+    /// Opens the connections.
+    pub(super) fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
         let poller = Poller::new(options.poll_mode)?;
         let address = &options.target.address;
         let mut connections = Vec::with_capacity(options.connections);
@@ -148,14 +66,21 @@ impl<'a> Generator<'a> {
             connections.push(Connection::new(Some(socket)));
         }
         let request = options.request();
-        let warmup = if options.count.is_some() {
-            Duration::ZERO
-        } else {
-            options.warmup
+        let warmup = match options.count {
+            Some(_) => Duration::ZERO,
+            None => options.warmup,
         };
+        let begin_ns = as_ns(warmup);
+        let mut end_ns = begin_ns;
+        let phases = options.phases();
+        let ends_ns = phases.iter().map(|phase| {
+            end_ns += as_ns(phase.duration);
+            end_ns
+        });
+        let record = Record::new(begin_ns, &ends_ns.collect::<Vec<_>>());
         let schedule = options
-            .rate
-            .map(|rate| Schedule::new(options.arrivals, rate, options.seed));
+            .is_open_loop()
+            .then(|| Schedule::stepped(options.arrivals, warmup, &phases, options.seed));
         let free = match schedule {
             Some(_) => (0..options.pipeline)
                 .flat_map(|_| 0..options.connections)
@@ -165,9 +90,10 @@ impl<'a> Generator<'a> {
         Ok(Generator {
             options,
             start: Instant::now(),
-            begin_ns: as_ns(warmup),
-            end_ns: as_ns(warmup + options.duration),
+            begin_ns,
+            end_ns,
             timeout_ns: as_ns(options.timeout),
+            patience_ns: options.patience.map_or(u64::MAX, as_ns),
             poller,
             connections,
             requests: request.repeat(options.pipeline),
@@ -179,13 +105,13 @@ impl<'a> Generator<'a> {
             remaining: options.count.unwrap_or(u64::MAX),
             outstanding: 0,
             next_scan_ns: SCAN_INTERVAL_NS,
-            window_open: false,
             window_ns: 0,
-            record: Record::new(),
+            record,
         })
     }
 
-    fn run(&mut self, mut observe: impl FnMut(Edge)) -> io::Result<()> {
+    /// Runs to the end.
+    pub(super) fn run(&mut self, mut observe: impl FnMut(Edge)) -> io::Result<()> {
         let mut input = vec![0; READ_BYTES];
         self.start = Instant::now();
         let mut now_ns = 0;
@@ -200,11 +126,11 @@ impl<'a> Generator<'a> {
                 observe(Edge::Begin);
                 now_ns = self.now_ns();
                 began_ns = Some(now_ns);
-                self.window_open = true;
+                self.record.is_open = true;
             }
             let finished = self.is_finished(now_ns);
-            if self.window_open && (finished || now_ns >= self.end_ns) {
-                self.window_open = false;
+            if self.record.is_open && (finished || now_ns >= self.end_ns) {
+                self.record.is_open = false;
                 self.window_ns = now_ns - began_ns.unwrap_or(now_ns);
                 observe(Edge::End);
             }
@@ -214,7 +140,7 @@ impl<'a> Generator<'a> {
             let idle_since_ns = now_ns;
             let count = self.poller.wait(self.wait_at_most(now_ns))?;
             now_ns = self.now_ns();
-            if self.window_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
+            if self.record.is_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
                 self.record.idle_ns += now_ns - idle_since_ns;
             }
             for index in 0..count {
@@ -230,6 +156,11 @@ impl<'a> Generator<'a> {
         }
         self.count_unsent();
         Ok(())
+    }
+
+    /// What was seen, and how long the window was.
+    pub(super) fn into_record(self) -> (Record, u64) {
+        (self.record, self.window_ns)
     }
 
     #[inline]
@@ -296,29 +227,17 @@ impl<'a> Generator<'a> {
             let result = received.and_then(|count| {
                 let Self {
                     record,
-                    window_open,
                     options,
-                    begin_ns,
-                    end_ns,
                     parser,
                     ..
                 } = self;
+                let expected = options.expect_body.as_deref();
                 connection.replies(&input[..count], parser, |reply, body, request| {
-                    if *window_open {
-                        record.completed += 1;
-                    }
-                    if (*begin_ns..*end_ns).contains(&request.due_ns) {
-                        let latency_ns = now_ns.saturating_sub(request.due_ns);
-                        record.latency_ns.saturating_record(latency_ns);
-                    }
-                    match reply.status {
-                        400..500 => record.errors.status_4xx += 1,
-                        500.. => record.errors.status_5xx += 1,
-                        _ if options.expect_body.as_ref().is_some_and(|b| **b != *body) => {
-                            record.errors.wrong_body += 1;
-                        }
-                        _ => {}
-                    }
+                    let body = match expected {
+                        Some(expected) if expected != body => Body::Wrong,
+                        _ => Body::Right,
+                    };
+                    record.replied(reply, body, request, now_ns);
                 })?;
                 Ok(count)
             });
@@ -362,14 +281,21 @@ impl<'a> Generator<'a> {
         while self.has_due_before_the_end()
             && let Some(schedule) = &mut self.schedule
             && schedule.peek_ns() <= now_ns
-            && let Some(index) = self.free.pop_front()
         {
+            let Some(index) = self.free.pop_front() else {
+                if now_ns - schedule.peek_ns() <= self.patience_ns {
+                    break;
+                }
+                self.record.unsent(schedule.take_ns());
+                self.remaining -= 1;
+                continue;
+            };
             if self.connections[index].socket.is_none() {
                 continue;
             }
             let due_ns = schedule.take_ns();
             let sent_ns = as_ns(self.start.elapsed());
-            if self.window_open {
+            if self.record.is_open {
                 let could_ns = due_ns.max(self.free_since_ns);
                 self.record
                     .lag_ns
@@ -423,8 +349,9 @@ impl<'a> Generator<'a> {
     /// Opens a connection anew; what was in flight on the old one is lost.
     #[cold]
     fn replace(&mut self, index: usize, fault: Fault, now_ns: u64) {
-        let lost = self.connections[index].in_flight.len();
-        self.record.errors.lost(fault, lost as u64);
+        let lost = &self.connections[index].in_flight;
+        self.record.lost(fault, lost, now_ns);
+        let lost = lost.len();
         self.outstanding -= lost;
         self.release(index, lost, now_ns);
         // The old socket goes first, and its watch with it.
@@ -467,8 +394,7 @@ impl<'a> Generator<'a> {
         while self.has_due_before_the_end()
             && let Some(schedule) = &mut self.schedule
         {
-            schedule.take_ns();
-            self.record.errors.unsent += 1;
+            self.record.unsent(schedule.take_ns());
         }
     }
 }

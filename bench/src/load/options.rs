@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::phase::RateStep;
 use super::schedule::Arrivals;
 use crate::HELLO_BODY;
 use crate::address::Target;
@@ -26,6 +27,13 @@ pub struct LoadOptions {
     /// Requests per second of an open loop; without it the loop is closed.
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Rates one after the other, in place of `rate` and `duration`.
+    #[arg(skip)]
+    pub steps: Vec<RateStep>,
+    /// How long a request of an open loop waits for a connection to become free before it is given
+    /// up; by default as long as the run takes.
+    #[arg(long, value_parser = parse_duration)]
+    pub patience: Option<Duration>,
     /// How the requests of an open loop are spread over time.
     #[arg(long, value_enum, default_value = "constant")]
     pub arrivals: Arrivals,
@@ -70,6 +78,8 @@ impl LoadOptions {
             connections: 1,
             pipeline: 1,
             rate: None,
+            steps: Vec::new(),
+            patience: None,
             arrivals: Arrivals::Constant,
             seed: 1,
             duration: Duration::from_secs(5),
@@ -81,6 +91,22 @@ impl LoadOptions {
             core: None,
             poll_mode: PollMode::Spin,
         }
+    }
+
+    /// Whether requests are due at times of their own.
+    pub(super) fn is_open_loop(&self) -> bool {
+        self.rate.is_some() || !self.steps.is_empty()
+    }
+
+    /// The rates one after the other: one alone, unless there are steps. That of a closed loop is 0.
+    pub(super) fn phases(&self) -> Vec<RateStep> {
+        if !self.steps.is_empty() {
+            return self.steps.clone();
+        }
+        vec![RateStep {
+            rate_per_s: self.rate.unwrap_or(0.0),
+            duration: self.duration,
+        }]
     }
 
     /// The bytes of one request.

@@ -12,6 +12,8 @@ pub struct Reply {
     pub body: Range<usize>,
     /// Whether the server will close the connection after it.
     pub closes: bool,
+    /// Whether it says when to ask again (`Retry-After`).
+    pub retry_after: bool,
 }
 
 /// Bytes that are no HTTP/1 reply, or one whose end cannot be found.
@@ -77,6 +79,7 @@ fn parse(input: &[u8]) -> Result<Option<Reply>, MalformedReply> {
             status,
             body: begin..end,
             closes: framing.closes,
+            retry_after: framing.retry_after,
         };
         return Ok((end <= input.len()).then_some(reply));
     }
@@ -85,6 +88,7 @@ fn parse(input: &[u8]) -> Result<Option<Reply>, MalformedReply> {
 struct Framing {
     content_length: Option<usize>,
     closes: bool,
+    retry_after: bool,
 }
 
 impl Framing {
@@ -92,6 +96,7 @@ impl Framing {
         let mut framing = Framing {
             content_length: None,
             closes: http10,
+            retry_after: false,
         };
         for header in headers {
             if header.name.eq_ignore_ascii_case("content-length") {
@@ -100,6 +105,10 @@ impl Framing {
             } else if header.name.eq_ignore_ascii_case("connection") {
                 framing.closes = header.value.eq_ignore_ascii_case(b"close")
                     || (http10 && !header.value.eq_ignore_ascii_case(b"keep-alive"));
+            } else if header.name.eq_ignore_ascii_case("retry-after") {
+                // Of its two forms only the seconds; a date would need a clock to be checked.
+                framing.retry_after =
+                    !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
                 return Err(MalformedReply);
             }
@@ -189,6 +198,17 @@ mod tests {
                 (204, "", false),
             ]),
         );
+    }
+
+    #[test]
+    fn a_reply_says_when_to_ask_again_or_does_not() {
+        let says = |header: &str| {
+            let bytes = format!("HTTP/1.1 503 Busy\r\n{header}Content-Length: 0\r\n\r\n");
+            parse(bytes.as_bytes()).map(|reply| reply.map(|reply| reply.retry_after))
+        };
+        assert_eq!(says("Retry-After: 1\r\n"), Ok(Some(true)));
+        assert_eq!(says("Retry-After: soon\r\n"), Ok(Some(false)));
+        assert_eq!(says(""), Ok(Some(false)));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::options::LoadOptions;
-use super::record::{ErrorCounts, Record};
+use super::phase::{Phase, PhaseReport, recorded};
+use super::record::{ErrorCounts, Record, histogram};
 use super::schedule::Arrivals;
+use super::timeline::Step;
 use crate::poller::PollMode;
 
 /// What a run saw.
@@ -31,8 +33,16 @@ pub struct LoadReport {
     pub completed: u64,
     /// Those per second.
     pub throughput_per_s: f64,
-    /// From when a request was due, for each that was due in the window.
+    /// From when a request was due, for each that was due in the window and not answered 503.
     pub latency: Percentiles,
+    /// The same of those answered 503.
+    pub shed: Percentiles,
+    /// How many those were.
+    pub shed_count: u64,
+    /// What arrived in each tenth of a second of the window.
+    pub timeline: Vec<Step>,
+    /// What became of the requests of each rate, where it changed.
+    pub phases: Vec<PhaseReport>,
     /// How late the load generator itself sent requests of an open loop.
     pub lag: Percentiles,
     /// The part of the window, from 0 to 1, in which the load generator had something to do.
@@ -88,6 +98,16 @@ impl LoadReport {
                 value / window_s
             }
         };
+        let merge = |of: fn(&Phase) -> &Histogram<u64>| {
+            let mut all = histogram();
+            for phase in &record.phases {
+                all.add(of(phase)).expect("all have the same bounds");
+            }
+            all
+        };
+        let answered_ns = merge(|phase| &phase.answered_ns);
+        let shed_ns = merge(|phase| &phase.shed_ns);
+        let phases = options.steps.iter().zip(&record.phases);
         LoadReport {
             address: options.target.address.to_string(),
             connections: options.connections,
@@ -98,16 +118,16 @@ impl LoadReport {
             window_s,
             completed: record.completed,
             throughput_per_s: per_window(record.completed as f64),
-            latency: Percentiles::of(&record.latency_ns),
+            latency: Percentiles::of(&answered_ns),
+            shed: Percentiles::of(&shed_ns),
+            shed_count: shed_ns.len(),
+            timeline: record.timeline.into_steps(),
+            phases: phases.map(|(&step, phase)| phase.report(step)).collect(),
             lag: Percentiles::of(&record.lag_ns),
             busy: 1.0 - per_window(record.idle_ns as f64 / 1e9).min(1.0),
             errors: record.errors,
-            histogram_ns: record
-                .latency_ns
-                .iter_recorded()
-                .map(|step| (step.value_iterated_to(), step.count_at_value()))
-                .collect(),
-            histogram: record.latency_ns,
+            histogram_ns: recorded(&answered_ns),
+            histogram: answered_ns,
         }
     }
 

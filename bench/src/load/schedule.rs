@@ -1,7 +1,13 @@
 //! When requests are meant to be sent: fixed before the run, whatever the server does.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use clap::ValueEnum;
 use serde::Serialize;
+
+use super::phase::RateStep;
+use crate::random::SplitMix;
 
 /// How requests of an open loop are spread over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -17,8 +23,12 @@ pub enum Arrivals {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     arrivals: Arrivals,
+    /// The steps to come: when they begin, and their intervals.
+    later: VecDeque<(f64, f64)>,
+    /// When the present step began.
+    begin_ns: f64,
     interval_ns: f64,
-    /// How many were taken.
+    /// How many were taken since.
     taken: u64,
     next_ns: f64,
     random: SplitMix,
@@ -28,19 +38,39 @@ impl Schedule {
     /// `rate_per_s` requests each second; constant ones begin at once. Equal seeds give equal
     /// schedules.
     pub fn new(arrivals: Arrivals, rate_per_s: f64, seed: u64) -> Schedule {
-        let interval_ns = 1e9 / rate_per_s;
-        let mut random = SplitMix(seed);
-        let next_ns = match arrivals {
-            Arrivals::Constant => 0.0,
-            Arrivals::Poisson => random.gap(interval_ns),
+        let step = RateStep {
+            rate_per_s,
+            duration: Duration::MAX,
         };
-        Schedule {
-            arrivals,
-            interval_ns,
-            taken: 0,
-            next_ns,
-            random,
+        Schedule::stepped(arrivals, Duration::ZERO, &[step], seed)
+    }
+
+    /// The rates of these steps, one after the other; the first one also before, in the warm-up, and
+    /// the last one for ever.
+    pub fn stepped(
+        arrivals: Arrivals,
+        warmup: Duration,
+        steps: &[RateStep],
+        seed: u64,
+    ) -> Schedule {
+        let mut end_ns = warmup.as_secs_f64() * 1e9;
+        let mut later = VecDeque::new();
+        for (index, step) in steps.iter().enumerate() {
+            let begin_ns = if index == 0 { 0.0 } else { end_ns };
+            later.push_back((begin_ns, 1e9 / step.rate_per_s));
+            end_ns += step.duration.as_secs_f64() * 1e9;
         }
+        let mut schedule = Schedule {
+            arrivals,
+            later,
+            begin_ns: 0.0,
+            interval_ns: f64::INFINITY,
+            taken: 0,
+            next_ns: 0.0,
+            random: SplitMix::new(seed),
+        };
+        schedule.enter_steps();
+        schedule
     }
 
     /// When the next request is meant to be sent.
@@ -56,31 +86,29 @@ impl Schedule {
         self.taken += 1;
         self.next_ns = match self.arrivals {
             // Not a sum, whose rounding errors would add up to a drift.
-            Arrivals::Constant => self.taken as f64 * self.interval_ns,
+            Arrivals::Constant => self.begin_ns + self.taken as f64 * self.interval_ns,
             Arrivals::Poisson => self.next_ns + self.random.gap(self.interval_ns),
         };
+        self.enter_steps();
         due_ns
     }
-}
 
-/// SplitMix64 (Steele, Lea, Flood 2014): enough randomness for arrival times in four lines.
-#[derive(Clone, Debug)]
-struct SplitMix(u64);
-
-impl SplitMix {
-    /// Exponentially distributed, with this mean.
-    fn gap(&mut self, mean: f64) -> f64 {
-        -mean * self.unit().ln()
-    }
-
-    /// Uniform in (0, 1].
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((mixed >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    /// Begins each step whose time has come. Random arrivals have no memory, so the gap that
+    /// reaches into the next step may as well be drawn anew there.
+    #[inline]
+    fn enter_steps(&mut self) {
+        while let Some(&(begin_ns, interval_ns)) = self.later.front()
+            && self.next_ns >= begin_ns
+        {
+            self.later.pop_front();
+            self.begin_ns = begin_ns;
+            self.interval_ns = interval_ns;
+            self.taken = 0;
+            self.next_ns = match self.arrivals {
+                Arrivals::Constant => begin_ns,
+                Arrivals::Poisson => begin_ns + self.random.gap(interval_ns),
+            };
+        }
     }
 }
 
@@ -118,6 +146,23 @@ mod tests {
             (long as f64 / 1e5 / (-3.0_f64).exp() - 1.0).abs() < 0.1,
             "{long} long gaps"
         );
+    }
+
+    #[test]
+    fn steps_follow_each_other_at_their_times() {
+        let step = |rate_per_s, ms| RateStep {
+            rate_per_s,
+            duration: Duration::from_millis(ms),
+        };
+        let steps = [step(1000.0, 2), step(4000.0, 1), step(1000.0, 5)];
+        let warmup = Duration::from_millis(1);
+        let mut schedule = Schedule::stepped(Arrivals::Constant, warmup, &steps, 1);
+        let us: Vec<_> = (0..9).map(|_| schedule.take_ns() / 1000).collect();
+        // The warm-up and 2 ms at 1 a ms, 1 ms at 4, and then 1 a ms again, beyond the end too.
+        assert_eq!(us, [0, 1000, 2000, 3000, 3250, 3500, 3750, 4000, 5000]);
+        let mut random = Schedule::stepped(Arrivals::Poisson, warmup, &steps, 1);
+        let times: Vec<_> = (0..9).map(|_| random.take_ns()).collect();
+        assert!(times.is_sorted(), "{times:?}");
     }
 
     #[test]

@@ -137,12 +137,16 @@ impl Offer {
             other => return Err(Failed::Message(format!("{other:?} out of turn"))),
         }
         // From here on the files are the other's; but not if it is gone already.
-        listeners.iter().for_each(|listener| listener.leave_file());
+        for listener in &listeners {
+            listener.leave_file();
+            listener.note_shared(true);
+        }
         self.rendezvous.leave_file();
         if let Err(error) = channel.send(&encode(&Message::Yours), &[]) {
-            listeners
-                .iter()
-                .for_each(|listener| _ = listener.claim_file());
+            for listener in &listeners {
+                listener.claim_file();
+                listener.note_shared(false);
+            }
             self.rendezvous.claim_file();
             return Err(error.into());
         }

@@ -196,6 +196,7 @@ impl Decoder {
     }
 
     /// The head of a request whose body is still on its way, which seems empty in it.
+    #[inline(never)]
     pub(crate) fn head<'h, 'b>(
         &self,
         buf: &'b [u8],

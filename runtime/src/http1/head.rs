@@ -45,7 +45,8 @@ pub(super) enum Parsed<'h, 'b> {
 /// # Errors
 ///
 /// A whole head that is well-formed line by line and yet cannot be served.
-#[inline]
+// Inlined also where it has a second caller, which is cold: a call costs the hot one its registers.
+#[inline(always)]
 pub(super) fn parse<'h, 'b>(
     buf: &'b [u8],
     start: usize,

@@ -143,7 +143,9 @@ proptest! {
         };
         let meant = request(chunks);
         let bytes = meant.bytes();
-        prop_assert_eq!(replay(split(&bytes, &lengths), &Limits::default()), vec![meant.event(bytes.len())]);
+        // Thousands of chunks have more in extensions than the default lets pass.
+        let limits = Limits { max_head_bytes: 1 << 20, ..Limits::default() };
+        prop_assert_eq!(replay(split(&bytes, &lengths), &limits), vec![meant.event(bytes.len())]);
     }
 
     /// A request that is cut short is neither served nor refused.

@@ -5,6 +5,7 @@
 //! connections that wait there. So a port in use is always seen, and counted past.
 
 mod adopt;
+mod closing;
 
 use std::fmt;
 use std::io;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket}
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -138,6 +140,8 @@ pub(crate) struct Listener {
     scheme: Scheme,
     /// Removed on drop, before the socket closes.
     file: Option<SocketFile>,
+    /// Another process also has it, and goes on with it after this one.
+    is_shared: AtomicBool,
 }
 
 /// What a listener is bound to.
@@ -403,6 +407,7 @@ fn bind_port(
                     local,
                     scheme,
                     file: None,
+                    is_shared: AtomicBool::new(false),
                 }));
             }
             Err(Errno::ADDRINUSE) => return Ok(None),
@@ -465,6 +470,7 @@ fn listen_unix(scheme: Scheme, path: PathBuf) -> Result<Arc<Listener>, BindError
         local: LocalAddress::Unix(path),
         scheme,
         file: Some(file),
+        is_shared: AtomicBool::new(false),
     }))
 }
 

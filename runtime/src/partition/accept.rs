@@ -141,10 +141,15 @@ impl Acceptor {
         self.unwatch(poller);
         self.paused_until = None;
         for listener in std::mem::take(&mut self.listeners) {
+            if let Err(reason) = listener.let_nobody_in() {
+                tracing::debug!(%reason, "who connects in this moment may be reset");
+            }
             for _ in 0..BACKLOG {
                 match accept(&listener) {
                     Ok(Some(arrival)) => self.place(arrival, &mut keep),
                     Ok(None) => break,
+                    // A Unix listener that lets nobody in says so when nobody waits any more.
+                    Err(reason) if reason.kind() == io::ErrorKind::InvalidInput => break,
                     Err(reason) => {
                         tracing::error!(%reason, "connections that wait cannot be accepted any more");
                         break;

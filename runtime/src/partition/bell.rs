@@ -1,8 +1,8 @@
 //! Waking a partition that may be asleep, without a system call when it is awake.
 
-#[cfg(loom)]
+#[cfg(snapback_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
-#[cfg(not(loom))]
+#[cfg(not(snapback_loom))]
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// The flags by which a sender knows whether the partition sleeps, and the partition whether
@@ -63,7 +63,7 @@ impl Bell {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, snapback_loom))]
 mod tests {
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicUsize, Ordering};

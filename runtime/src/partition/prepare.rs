@@ -72,6 +72,7 @@ impl Worker {
     /// Answers a request as [`answer`](Self::answer) does, after a look at its key, its id and its
     /// body. `None` when its body is not decoded yet: call it again with the same request in a
     /// later turn. What is decoded until then is in `decoding`.
+    #[inline(never)]
     pub(crate) fn prepare(
         &mut self,
         decoded: &Decoded<'_, '_>,

@@ -397,7 +397,7 @@ impl Replier {
     /// Runs the chain; afterwards there is a reply, or a place reserved for it. A request whose
     /// operators panic still lies whole in the inbox, so it is tried again. Tells whether the reply
     /// comes later.
-    #[inline]
+    #[inline(always)]
     fn call(
         &mut self,
         chain: &mut dyn Chain,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::AtomicBool;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
@@ -52,6 +53,7 @@ impl Listener {
         let local = local_address(&fd)?;
         let failed = |errno: rustix::io::Errno| AdoptError::NotASocket(errno.into());
         rustix::io::ioctl_fionbio(&fd, true).map_err(failed)?;
+        let is_shared = matches!(file, FileOwner::Giver);
         let file = match &local {
             LocalAddress::Tcp(_) => {
                 // Accepted sockets inherit it.
@@ -69,6 +71,8 @@ impl Listener {
             fd,
             local,
             scheme,
+            // Who gives without leaving goes on with it: a service manager.
+            is_shared: AtomicBool::new(is_shared),
             file,
         })
     }
