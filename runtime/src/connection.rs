@@ -7,7 +7,7 @@ mod phase;
 use std::io;
 
 use crate::content::Decoding;
-use crate::http1::{CONTINUE, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
+use crate::http1::{CONTINUE, Decoder, HeadMemo, HeaderTable, Reject, Step};
 use crate::inbox::Inbox;
 use crate::io::clock::now_ns;
 use crate::io::poller::Interest;
@@ -200,7 +200,7 @@ impl Connection {
         };
         let mut outbox = self.outbox.take().unwrap_or_else(|| buffers.outbox());
         let served = self
-            .exchange(token, worker, &mut inbox, &mut outbox, &mut buffers.scratch)
+            .exchange(token, worker, &mut inbox, &mut outbox, buffers)
             // Who reset the connection, or made it fail otherwise, is gone.
             .unwrap_or(Served::Closed);
         let is_idle = inbox.is_empty() && outbox.is_empty() && !self.transport.holds_part();
@@ -231,15 +231,16 @@ impl Connection {
         worker: &mut Worker,
         inbox: &mut Inbox,
         outbox: &mut Outbox,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
     ) -> io::Result<Served> {
+        let Buffers { scratch, memo, .. } = buffers;
         let mut sent_bytes = outbox.flush(&mut self.transport, scratch)?;
         let mut again = false;
         if matches!(self.phase, Phase::Open | Phase::Ended) && !is_full(outbox, worker) {
             if self.readable && self.phase == Phase::Open && !self.undecoded {
                 self.fill(inbox, worker, outbox, scratch)?;
             }
-            self.undecoded = self.answer(token, worker, inbox, outbox);
+            self.undecoded = self.answer(token, worker, inbox, outbox, memo);
             again = self.undecoded;
             sent_bytes += outbox.flush(&mut self.transport, scratch)?;
         }
@@ -319,15 +320,17 @@ impl Connection {
         worker: &mut Worker,
         inbox: &mut Inbox,
         outbox: &mut Outbox,
+        memo: &mut HeadMemo,
     ) -> bool {
         let mut used = 0;
         loop {
             if inbox.is_empty() {
                 return false;
             }
-            let mut headers: HeaderTable<'_> = EMPTY_TABLE;
+            let mut headers = HeaderTable::new();
             let limits = &worker.policy().limits;
-            match self.decoder.decode(inbox.unparsed(), &mut headers, limits) {
+            let bytes = inbox.unparsed();
+            match self.decoder.decode(bytes, memo, &mut headers, limits) {
                 Ok(Step::Request(mut decoded)) => {
                     let more_follows = decoded.consumed < inbox.unparsed().len() || self.readable;
                     self.requests_left -= 1;

@@ -333,7 +333,7 @@ fn skip_quoted(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Decoder, EMPTY_TABLE, HeaderTable, Step};
+    use super::super::{Decoder, HeadMemo, HeaderTable, Step};
     use super::*;
 
     const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -341,12 +341,13 @@ mod tests {
     /// Feeds the parts behind a head and returns what the buffer holds behind it after each.
     fn behind_head(parts: &[&str]) -> Vec<String> {
         let (mut decoder, mut buf, limits) = (Decoder::default(), HEAD.to_vec(), Limits::default());
+        let mut memo = HeadMemo::default();
         let mut seen = Vec::new();
         for part in parts {
             buf.extend_from_slice(part.as_bytes());
             loop {
-                let mut table: HeaderTable<'_> = EMPTY_TABLE;
-                match decoder.decode(&buf, &mut table, &limits) {
+                let mut table = HeaderTable::new();
+                match decoder.decode(&buf, &mut memo, &mut table, &limits) {
                     Ok(Step::Dechunk) => {}
                     Ok(Step::NeedMore { .. }) => break,
                     other => panic!("{other:?}"),
@@ -370,16 +371,18 @@ mod tests {
     #[test]
     fn a_whole_body_moves_nothing_behind_it() {
         let (mut decoder, limits) = (Decoder::default(), Limits::default());
+        let mut memo = HeadMemo::default();
         let mut buf = [HEAD, b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\nGET /next"].concat();
         let len = buf.len();
-        let mut table: HeaderTable<'_> = EMPTY_TABLE;
+        let mut table = HeaderTable::new();
         assert!(matches!(
-            decoder.decode(&buf, &mut table, &limits),
+            decoder.decode(&buf, &mut memo, &mut table, &limits),
             Ok(Step::Dechunk)
         ));
         assert_eq!(decoder.dechunk(&mut buf, &limits), Ok(len));
-        let mut table: HeaderTable<'_> = EMPTY_TABLE;
-        let Ok(Step::Request(request)) = decoder.decode(&buf, &mut table, &limits) else {
+        let mut table = HeaderTable::new();
+        let Ok(Step::Request(request)) = decoder.decode(&buf, &mut memo, &mut table, &limits)
+        else {
             panic!("the request is whole")
         };
         assert_eq!(request.body, b"abc");

@@ -10,6 +10,7 @@ use super::fault::Reject;
 use super::head::{self, Framing, Head, Parsed};
 use super::lines;
 use super::marks::Marks;
+use super::memo::{HeadMemo, RecalledFields};
 
 /// What a request may cost. Each capacity has the status with which a larger request is answered.
 #[derive(Clone, Debug)]
@@ -37,12 +38,23 @@ impl Default for Limits {
 /// How many header fields a table holds.
 pub(crate) const MAX_HEADERS: usize = 100;
 
-/// Where the fields of one request are listed: on the caller's stack and never initialised, so
-/// that it costs nothing.
-pub(crate) type HeaderTable<'b> = [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS];
+/// Where the fields of one request are listed: on the caller's stack and not initialised before
+/// there are some, so that it costs nothing.
+pub(crate) struct HeaderTable<'b> {
+    pub(super) parsed: [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS],
+    recalled: Option<RecalledFields<'b>>,
+}
 
-/// `let mut table: HeaderTable = EMPTY_TABLE;`
-pub(crate) const EMPTY_TABLE: HeaderTable<'static> = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+impl HeaderTable<'_> {
+    /// An empty one. No constant: that would be copied, with all its room.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        HeaderTable {
+            parsed: [const { MaybeUninit::uninit() }; MAX_HEADERS],
+            recalled: None,
+        }
+    }
+}
 
 /// Finds the requests in the bytes of one connection.
 ///
@@ -149,7 +161,7 @@ impl Decoder {
     ///
     /// Between two requests `buf` only grows, or is what [`dechunk`](Self::dechunk) left. What it
     /// says does not depend on how the bytes were split on their way, except for the 100 of
-    /// [`NeedMore`](Step::NeedMore).
+    /// [`NeedMore`](Step::NeedMore), nor on what the memo holds, which is of these limits.
     ///
     /// # Errors
     ///
@@ -158,6 +170,7 @@ impl Decoder {
     pub(crate) fn decode<'h, 'b>(
         &mut self,
         buf: &'b [u8],
+        memo: &'b mut HeadMemo,
         table: &'h mut HeaderTable<'b>,
         limits: &Limits,
     ) -> Result<Step<'h, 'b>, Reject> {
@@ -167,10 +180,18 @@ impl Decoder {
             return Ok(step);
         }
         let start = lines::skip_empty_lines(buf)?;
-        match head::parse(buf, start, table, limits)? {
-            Parsed::Whole(head) => self.finish(buf, head),
-            Parsed::Not(error) => self.partial_head(buf, start, limits, error),
-        }
+        let head = if memo.knows(buf, start) {
+            memo.recall(start, &mut table.recalled)
+        } else {
+            match head::parse(buf, start, table, limits)? {
+                Parsed::Whole(head) => {
+                    memo.note(buf, start, &head);
+                    head
+                }
+                Parsed::Not(error) => return self.partial_head(buf, start, limits, error),
+            }
+        };
+        self.finish(buf, head)
     }
 
     /// Whether the head of the request at hand is whole, and its body is not.
@@ -386,8 +407,9 @@ mod tests {
     fn an_incomplete_body_names_its_length() {
         let mut decoder = Decoder::default();
         let buf = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
-        let mut table: HeaderTable = EMPTY_TABLE;
-        let step = decoder.decode(buf, &mut table, &Limits::default());
+        let mut table = HeaderTable::new();
+        let mut memo = HeadMemo::default();
+        let step = decoder.decode(buf, &mut memo, &mut table, &Limits::default());
         let total = buf.len() + 5;
         assert!(
             matches!(step, Ok(Step::NeedMore { needed_bytes, send_continue: false }) if needed_bytes == total),

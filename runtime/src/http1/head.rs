@@ -32,6 +32,12 @@ pub(super) enum Framing {
     Chunked,
 }
 
+impl Default for Framing {
+    fn default() -> Self {
+        Framing::Length(0)
+    }
+}
+
 /// What came of parsing a head.
 pub(super) enum Parsed<'h, 'b> {
     /// It is whole and well.
@@ -53,7 +59,7 @@ pub(super) fn parse<'h, 'b>(
     table: &'h mut HeaderTable<'b>,
     limits: &Limits,
 ) -> Result<Parsed<'h, 'b>, Reject> {
-    let table = &mut table[..limits.max_headers.min(super::MAX_HEADERS)];
+    let table = &mut table.parsed[..limits.max_headers.min(super::MAX_HEADERS)];
     let mut request = httparse::Request::new(&mut []);
     let len = match request.parse_with_uninit_headers(&buf[start..], table) {
         Ok(httparse::Status::Complete(len)) if len <= limits.max_head_bytes => len,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! loop {
-//!     match decoder.decode(inbox, &mut table, limits)? {
+//!     match decoder.decode(inbox, memo, &mut table, limits)? {
 //!         Request(request) => answer it, then drop `request.consumed` bytes of the inbox,
 //!         NeedMore { .. }  => read from the socket,
 //!         Dechunk          => let len = decoder.dechunk(inbox, limits)?; truncate the inbox to len,
@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `decode` | the decoder: which part of a request is awaited, and nothing else |
 //! | `head` | request line and header fields: what they mean for framing and persistence |
+//! | `memo` | the head that came last: one that is the same is not parsed again |
 //! | `lines` | where lines end, and what is wrong with those that do not parse |
 //! | `target` | the four forms of a request target |
 //! | `host` | hosts with ports |
@@ -39,6 +40,7 @@ mod head;
 mod host;
 mod lines;
 mod marks;
+mod memo;
 mod target;
 
 #[cfg(test)]
@@ -46,7 +48,8 @@ mod properties;
 #[cfg(test)]
 mod replay;
 
-pub(crate) use decode::{Decoded, Decoder, EMPTY_TABLE, HeaderTable, Limits, MAX_HEADERS, Step};
+pub(crate) use decode::{Decoded, Decoder, HeaderTable, Limits, MAX_HEADERS, Step};
 pub(crate) use encode::{CONTINUE, Echo, HeadEncoder, Persistence, has_no_body};
 pub(crate) use fault::Reject;
 pub(crate) use marks::Marks;
+pub(crate) use memo::HeadMemo;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Location, Marks};
 use crate::content::{self, ContentCoding, Decoding};
-use crate::http1::{self, Decoder, EMPTY_TABLE, HeadEncoder, HeaderTable, Persistence, Step};
+use crate::http1::{self, Decoder, HeadEncoder, HeadMemo, HeaderTable, Persistence, Step};
 use crate::partition::Published;
 use crate::transport::proxy_header;
 use snapback_operators::{Peer, ReplyHead};
@@ -19,8 +19,9 @@ pub use replay::{Event, Limits, Received, replay};
 /// Decodes the request at the beginning of `bytes`: how long it is, if it is whole and well-formed.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<usize> {
-    let mut table: HeaderTable<'_> = EMPTY_TABLE;
-    match Decoder::default().decode(bytes, &mut table, &http1::Limits::default()) {
+    let mut table = HeaderTable::new();
+    let (mut memo, limits) = (HeadMemo::default(), http1::Limits::default());
+    match Decoder::default().decode(bytes, &mut memo, &mut table, &limits) {
         Ok(Step::Request(request)) => Some(request.consumed),
         _ => None,
     }
@@ -30,12 +31,12 @@ pub fn decode(bytes: &[u8]) -> Option<usize> {
 #[must_use]
 pub fn decode_pieces(bytes: &[u8], piece_bytes: usize) -> usize {
     let (mut decoder, limits) = (Decoder::default(), http1::Limits::default());
-    let (mut inbox, mut requests) = (Vec::new(), 0);
+    let (mut inbox, mut memo, mut requests) = (Vec::new(), HeadMemo::default(), 0);
     for piece in bytes.chunks(piece_bytes.max(1)) {
         inbox.extend_from_slice(piece);
         loop {
-            let mut table: HeaderTable<'_> = EMPTY_TABLE;
-            let consumed = match decoder.decode(&inbox, &mut table, &limits) {
+            let mut table = HeaderTable::new();
+            let consumed = match decoder.decode(&inbox, &mut memo, &mut table, &limits) {
                 Ok(Step::Request(request)) => request.consumed,
                 Ok(Step::NeedMore { .. }) => break,
                 Ok(Step::Dechunk) => match decoder.dechunk(&mut inbox, &limits) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::http1::{self, Decoded, Decoder, EMPTY_TABLE, HeaderTable, Reject, Step};
+use crate::http1::{self, Decoded, Decoder, HeadMemo, HeaderTable, Reject, Step};
 
 /// What a request may cost.
 #[derive(Clone, Debug)]
@@ -78,6 +78,7 @@ pub fn replay<'p>(parts: impl IntoIterator<Item = &'p [u8]>, limits: &Limits) ->
 #[derive(Default)]
 struct Connection {
     decoder: Decoder,
+    memo: HeadMemo,
     inbox: Vec<u8>,
     received_bytes: usize,
     events: Vec<Event>,
@@ -89,8 +90,9 @@ impl Connection {
         self.inbox.extend_from_slice(bytes);
         self.received_bytes += bytes.len();
         loop {
-            let mut table: HeaderTable<'_> = EMPTY_TABLE;
-            match self.decoder.decode(&self.inbox, &mut table, limits) {
+            let mut table = HeaderTable::new();
+            let memo = &mut self.memo;
+            match self.decoder.decode(&self.inbox, memo, &mut table, limits) {
                 Ok(Step::Request(request)) => {
                     let consumed = request.consumed;
                     assert!(consumed > 0 && consumed <= self.inbox.len());

@@ -1,5 +1,6 @@
 //! The buffers that the connections of a partition take turns with.
 
+use crate::http1::HeadMemo;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::transport::Scratch;
@@ -19,6 +20,8 @@ pub(crate) struct Buffers {
     outboxes: Vec<Box<Outbox>>,
     /// For what stands between a socket and HTTP.
     pub(crate) scratch: Scratch,
+    /// The head that came last, on any connection.
+    pub(crate) memo: HeadMemo,
 }
 
 impl Buffers {

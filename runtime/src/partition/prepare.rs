@@ -12,7 +12,7 @@ use snapback_operators::{CorrelationId, Headers, Peer, Reply, Request};
 use super::worker::{Extras, Sender, Worker};
 use crate::auth::Auth;
 use crate::content::{ContentCoding, Decoding, Fault, codings_of, names_of};
-use crate::http1::{Decoded, Decoder, EMPTY_TABLE, Echo, HeaderTable, Marks};
+use crate::http1::{Decoded, Decoder, Echo, HeaderTable, Marks};
 use crate::options::Options;
 use crate::outbox::Outbox;
 
@@ -112,7 +112,7 @@ impl Worker {
         sender: Sender<'_>,
         outbox: &mut Outbox,
     ) -> bool {
-        let mut table: HeaderTable<'_> = EMPTY_TABLE;
+        let mut table = HeaderTable::new();
         let Some(mut decoded) = decoder.head(bytes, &mut table, &self.policy().limits) else {
             return false;
         };
