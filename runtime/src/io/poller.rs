@@ -105,12 +105,13 @@ impl Poller {
         epoll::delete(&self.epoll, fd)
     }
 
-    /// Waits, and gives each event to `take`.
+    /// Waits, and gives each event to `take`. Tells whether these were all there are; if not, the
+    /// next wait begins with the others.
     pub(crate) fn wait(
         &mut self,
         wait: Wait,
         mut take: impl FnMut(Event),
-    ) -> rustix::io::Result<usize> {
+    ) -> rustix::io::Result<bool> {
         let timeout = match wait {
             Wait::Poll => Some(Timespec::default()),
             Wait::Block => None,
@@ -120,7 +121,7 @@ impl Poller {
         };
         let events = match epoll::wait(&self.epoll, &mut self.events[..], timeout.as_ref()) {
             Ok((events, _)) => events,
-            Err(Errno::INTR) => return Ok(0),
+            Err(Errno::INTR) => return Ok(true),
             Err(errno) => return Err(errno),
         };
         for event in events.iter() {
@@ -132,7 +133,7 @@ impl Poller {
                 is_gone: flags.intersects(Flags::HUP | Flags::ERR),
             });
         }
-        Ok(events.len())
+        Ok(events.len() < EVENTS_PER_WAIT)
     }
 }
 

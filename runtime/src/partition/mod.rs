@@ -177,6 +177,11 @@ impl Partition {
         let (mut served_ns, mut left) = (start_ns, self.ready.len());
         self.begun_ns = start_ns;
         let mut ready = mem::take(&mut self.ready);
+        let shares = self.worker.queue_delay().shares(left);
+        if shares < left {
+            served_ns = self.turn_away(ready.drain(shares..), start_ns);
+            left = shares;
+        }
         for token in ready.drain(..) {
             self.worker.queue_delay().begin_share(served_ns, left);
             left -= 1;
@@ -215,6 +220,20 @@ impl Partition {
         }
     }
 
+    /// Serves the connections that have no share of an overloaded turn, and gives the time when that
+    /// was done.
+    #[cold]
+    fn turn_away(&mut self, tokens: impl Iterator<Item = u64>, start_ns: u64) -> u64 {
+        let mut served_ns = start_ns;
+        for token in tokens {
+            self.worker.queue_delay().begin_no_share();
+            self.serve_in_turn(token, start_ns, &mut served_ns);
+        }
+        let served_ns = now_ns();
+        self.worker.queue_delay().begin_shares(served_ns);
+        served_ns
+    }
+
     /// Takes events, and messages when there are some. Sleeps only when nothing is left to do.
     /// Tells whether a turn is due though no connection is ready.
     #[inline]
@@ -228,18 +247,30 @@ impl Partition {
         };
         let (mut woken, mut listeners) = (false, 0u32);
         let (connections, ready) = (&mut self.connections, &mut self.ready);
-        self.poller.wait(wait, |event| match event.token {
-            WAKE => woken = true,
-            token if token >= FIRST_LISTENER => listeners |= 1 << (token - FIRST_LISTENER).min(31),
-            token => {
-                if let Some(connection) = find(connections, token) {
-                    connection.note_event(event.hung_up, event.is_gone);
-                    if !mem::replace(&mut connection.is_ready, true) {
-                        ready.push(token);
+        let mut next = wait;
+        loop {
+            let before = ready.len();
+            let is_all = self.poller.wait(next, |event| match event.token {
+                WAKE => woken = true,
+                token if token >= FIRST_LISTENER => {
+                    listeners |= 1 << (token - FIRST_LISTENER).min(31);
+                }
+                token => {
+                    if let Some(connection) = find(connections, token) {
+                        connection.note_event(event.hung_up, event.is_gone);
+                        if !mem::replace(&mut connection.is_ready, true) {
+                            ready.push(token);
+                        }
                     }
                 }
+            })?;
+            // A turn has all connections before it that are ready, or it would not know how long
+            // the others wait.
+            if is_all || ready.len() == before {
+                break;
             }
-        })?;
+            next = Wait::Poll;
+        }
         if wait != Wait::Poll {
             self.mailbox.awake();
         }

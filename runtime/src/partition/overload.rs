@@ -12,12 +12,14 @@ const SHARE_NS: u64 = 1_000_000;
 /// a turn takes until its last request begins is how long that request has waited at least; and a
 /// connection that never gets through what it was sent has waited since it fell behind. When that
 /// has been too long for an interval (as in CoDel, Nichols and Jacobson, 2012), a turn calls the
-/// chain for as long as `maxQueueDelay`, divided evenly among its connections; the requests beyond
-/// that are answered 503 at once, at a hundredth of the cost. So at three times the capacity the
-/// chain is busy nearly all the time, nobody waits for more than two such turns, and the turns are
-/// short again as soon as less comes in.
+/// chain for as long as `maxQueueDelay`, divided evenly among the connections that have waited
+/// longest; the requests beyond that are answered 503, at a hundredth of the cost. From how many
+/// the last turn could take on it is known how many this one can, so those that will be turned away
+/// are so before the chain is called at all, and wait for no other's work. So at three times the
+/// capacity the chain is busy nearly all the time, nobody waits for more than two such turns, who is
+/// turned away hardly for more than one, and the turns are short again as soon as less comes in.
 ///
-/// As long as nothing is turned away this costs a comparison a turn, and nothing a request.
+/// As long as nothing is turned away this costs two comparisons a turn, and nothing a request.
 pub(crate) struct QueueDelay {
     /// `maxQueueDelay`; [`u64::MAX`] when there is none.
     target_ns: u64,
@@ -28,12 +30,18 @@ pub(crate) struct QueueDelay {
     /// When the present turn began, and until when it calls the chain.
     turn_ns: u64,
     turn_until_ns: u64,
+    /// When the first connection that has a share of it began that.
+    shares_ns: u64,
     /// When the connection that is served began its share, and until when it has it.
     share_ns: u64,
     share_until_ns: u64,
     /// Nothing was taken on in this turn so far, or in this share.
     turn_is_fresh: bool,
     share_is_fresh: bool,
+    /// How many requests were taken on in this turn while others were turned away.
+    taken_on: u64,
+    /// How long the chain is called for one of them, as of the last such turn; 0 when none was yet.
+    each_ns: u64,
     /// Since when a connection of this turn has been behind; [`u64::MAX`] when none is.
     behind_since_ns: u64,
 }
@@ -48,10 +56,13 @@ impl QueueDelay {
             last_shed_ns: 0,
             turn_ns: 0,
             turn_until_ns: 0,
+            shares_ns: 0,
             share_ns: 0,
             share_until_ns: 0,
             turn_is_fresh: true,
             share_is_fresh: true,
+            taken_on: 0,
+            each_ns: 0,
             behind_since_ns: u64::MAX,
         }
     }
@@ -62,9 +73,33 @@ impl QueueDelay {
         self.share_ns = now_ns;
         self.behind_since_ns = u64::MAX;
         if self.sheds {
-            self.turn_until_ns = now_ns.saturating_add(self.target_ns);
+            self.begin_shares(now_ns);
             self.turn_is_fresh = true;
+            self.taken_on = 0;
         }
+    }
+
+    /// How many of the connections that are ready have a share of this turn: those that have waited
+    /// longest. The others come first, and are [turned away](Self::begin_no_share).
+    #[inline]
+    pub(crate) fn shares(&self, ready: usize) -> usize {
+        if !self.sheds || self.each_ns == 0 {
+            return ready;
+        }
+        let fitting = (self.target_ns / self.each_ns).max(1);
+        ready.min(usize::try_from(fitting).unwrap_or(ready))
+    }
+
+    /// The next connection has no share of this turn.
+    pub(crate) fn begin_no_share(&mut self) {
+        self.share_until_ns = 0;
+        self.last_shed_ns = self.turn_ns;
+    }
+
+    /// Those that have a share come now.
+    pub(crate) fn begin_shares(&mut self, now_ns: u64) {
+        self.shares_ns = now_ns;
+        self.turn_until_ns = now_ns.saturating_add(self.target_ns);
     }
 
     /// The next connection is served; `left` are to be served in this turn, with it.
@@ -112,6 +147,7 @@ impl QueueDelay {
         let in_turn = self.share_is_fresh && now_ns < self.turn_until_ns;
         if in_share || in_turn || self.turn_is_fresh {
             (self.turn_is_fresh, self.share_is_fresh) = (false, false);
+            self.taken_on += 1;
             return true;
         }
         self.last_shed_ns = now_ns;
@@ -140,11 +176,21 @@ impl QueueDelay {
             self.long_since_ns = now_ns;
         }
         if self.sheds {
+            self.note_cost(now_ns);
             self.sheds = now_ns.saturating_sub(self.last_shed_ns) < INTERVAL_NS;
             self.long_since_ns = u64::MAX;
         } else if now_ns.saturating_sub(self.long_since_ns) >= INTERVAL_NS {
             self.sheds = true;
             self.last_shed_ns = now_ns;
+            self.each_ns = 0;
+        }
+    }
+
+    /// What a request cost that was taken on, with what stood around it in the turn. It is never
+    /// less than the chain alone, so that a turn is rather too short than too long.
+    fn note_cost(&mut self, now_ns: u64) {
+        if self.taken_on > 0 {
+            self.each_ns = (now_ns.saturating_sub(self.shares_ns) / self.taken_on).max(1);
         }
     }
 }
@@ -216,10 +262,19 @@ mod tests {
         fn turn(&mut self) {
             let start_ns = self.now_ns;
             self.queue_delay.begin_turn(start_ns);
-            let ready: Vec<_> = (0..self.queues.len())
+            let mut ready: Vec<_> = (0..self.queues.len())
                 .filter(|queue| !self.queues[*queue].is_empty())
                 .collect();
+            // The poller tells of those first that have waited longest.
+            ready.sort_by_key(|queue| self.queues[*queue].front().copied());
             let mut begun_ns = start_ns;
+            let shares = self.queue_delay.shares(ready.len());
+            for queue in ready.drain(shares..) {
+                self.queue_delay.begin_no_share();
+                self.now_ns += SERVE_NS;
+                self.serve(queue);
+            }
+            self.queue_delay.begin_shares(self.now_ns);
             for (index, queue) in ready.iter().enumerate() {
                 let left = ready.len() - index;
                 self.queue_delay.begin_share(self.now_ns, left);
