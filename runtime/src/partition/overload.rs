@@ -189,8 +189,9 @@ impl QueueDelay {
     /// What a request cost that was taken on, with what stood around it in the turn. It is never
     /// less than the chain alone, so that a turn is rather too short than too long.
     fn note_cost(&mut self, now_ns: u64) {
-        if self.taken_on > 0 {
-            self.each_ns = (now_ns.saturating_sub(self.shares_ns) / self.taken_on).max(1);
+        let shares_ns = now_ns.saturating_sub(self.shares_ns);
+        if let Some(each_ns) = shares_ns.checked_div(self.taken_on) {
+            self.each_ns = each_ns.max(1);
         }
     }
 }
