@@ -86,6 +86,11 @@ pub trait Turn {
         let _ = rows;
     }
 
+    /// How long lies between the beginnings of two micro-batches at least, in nanoseconds.
+    fn batch_interval_ns(&self) -> u64 {
+        0
+    }
+
     /// The time, in nanoseconds of a clock of the driver's.
     fn now_ns(&mut self) -> u64;
 

@@ -13,6 +13,7 @@ use crate::lookup::{Lookup, Table};
 use crate::make_reply::{MakeReply, MakeReplyWith, SerializeRow};
 use crate::map::Map;
 use crate::map_async::{MAX_IN_FLIGHT, MapAsync};
+use crate::mode::{HasMode, Mode};
 use crate::operator::{Operator, Start, Then};
 use crate::parse_request::{ParseRequest, ParseRow};
 use crate::process::Process;
@@ -54,6 +55,16 @@ pub trait Origin {
 #[derive(Clone, Copy, Debug)]
 pub struct Detached;
 
+impl HasMode for Detached {
+    fn mode(&self) -> Mode {
+        Mode::Continuous
+    }
+
+    fn partitions(&self) -> usize {
+        1
+    }
+}
+
 impl Pipeline<Detached, Requests, Start> {
     /// A pipeline without a server, for tests and benches.
     pub fn detached() -> Self {
@@ -69,6 +80,13 @@ impl<S> Pipeline<S, Requests, Start> {
             operators: Start,
             row: PhantomData,
         }
+    }
+}
+
+impl<S, R, O> Pipeline<S, R, O> {
+    /// Where its requests come from.
+    pub fn origin(&self) -> &S {
+        &self.origin
     }
 }
 

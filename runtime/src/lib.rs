@@ -57,18 +57,18 @@ pub use reader::{Server, ServerReader, StreamReader};
 pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{
-    BatchOptions, Chain, ContentType, Context, CorrelationId, Headers, IntoRefusal, IntoReply,
-    Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId, Requests, Row, SpanId,
-    Table, TraceContext, TraceId, test,
+    BatchOptions, Chain, ContentType, Context, CorrelationId, HasMode, Headers, IntoRefusal,
+    IntoReply, Mode, Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId,
+    Requests, Row, SpanId, Table, TraceContext, TraceId, test,
 };
 pub use transport::tls::CertificateError;
-pub use trigger::{Continuous, Trigger};
+pub use trigger::{Continuous, ProcessingTime, Trigger};
 pub use writer::StreamWriter;
 
 /// What a program with a pipeline names.
 pub mod prelude {
     pub use crate::{
-        BatchOptions, Continuous, Pipeline, Refusal, Reply, Request, Row, Session, StreamingQuery,
-        Table,
+        BatchOptions, Continuous, Pipeline, ProcessingTime, Refusal, Reply, Request, Row, Session,
+        StreamingQuery, Table,
     };
 }

@@ -1,6 +1,6 @@
 //! Where a stream comes from.
 
-use snapback_operators::{Chain, Origin, Pipeline, Requests, Start};
+use snapback_operators::{Chain, HasMode, Mode, Origin, Pipeline, Requests, Start};
 
 use crate::error::Result;
 use crate::options::Options;
@@ -22,9 +22,34 @@ impl StreamReader {
     /// Spark Serving's `readStream.continuousServer()`.
     #[must_use]
     pub fn continuous_server(self) -> ServerReader {
+        self.in_mode(Mode::Continuous)
+    }
+
+    /// A web service whose partitions each listen, and work on what came to them in micro-batches:
+    /// Spark Serving's `readStream.distributedServer()`.
+    ///
+    /// It is for columns; see [`Mode`]. A micro-batch begins when the last one of its partition has
+    /// ended, or as the [trigger](crate::Trigger) says, and runs on a thread beside the partition's.
+    #[must_use]
+    pub fn distributed_server(self) -> ServerReader {
+        self.in_mode(Mode::Distributed)
+    }
+
+    /// A web service with one listener, whose requests are worked on in micro-batches, by as many
+    /// threads as there are partitions: Spark Serving's `readStream.server()`.
+    ///
+    /// It is for columns; see [`Mode`]. Any plan runs: its aggregates, windows and sorts are over
+    /// the micro-batch.
+    #[must_use]
+    pub fn server(self) -> ServerReader {
+        self.in_mode(Mode::Server)
+    }
+
+    fn in_mode(self, mode: Mode) -> ServerReader {
         ServerReader {
             session: self.session,
             options: Vec::new(),
+            mode,
         }
     }
 }
@@ -34,6 +59,7 @@ impl StreamReader {
 pub struct ServerReader {
     session: Session,
     options: Vec<(String, String)>,
+    mode: Mode,
 }
 
 impl ServerReader {
@@ -69,6 +95,7 @@ impl ServerReader {
         Ok(Pipeline::from_origin(Server {
             session: self.session,
             options,
+            mode: self.mode,
         }))
     }
 }
@@ -78,6 +105,17 @@ impl ServerReader {
 pub struct Server {
     pub(crate) session: Session,
     pub(crate) options: Options,
+    pub(crate) mode: Mode,
+}
+
+impl HasMode for Server {
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn partitions(&self) -> usize {
+        self.options.num_partitions
+    }
 }
 
 impl Origin for Server {

@@ -36,6 +36,7 @@ use crate::service_manager;
 use crate::session::Session;
 use crate::sources::{self, Arrival};
 use crate::transport::Entrance;
+use crate::trigger::Trigger;
 
 /// A query that is complete, and checked but for what only the operating system can tell.
 pub(crate) struct Plan {
@@ -44,7 +45,7 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) options: Options,
-    pub(crate) interval: Duration,
+    pub(crate) trigger: Trigger,
 }
 
 /// Starts a query. Whatever fails, what was begun before it is undone.
@@ -55,7 +56,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         name,
         service,
         options,
-        interval,
+        trigger,
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
     // Before anything is taken from a process that still serves.
@@ -118,6 +119,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         run: Arc::new(run),
         runtime,
         to_epoch_thread: to_epoch_thread.clone(),
+        batch_interval: trigger.batch_interval(),
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
     let mailboxes: Vec<_> = partitions
@@ -134,7 +136,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         recovered,
         messages,
         &options,
-        interval,
+        trigger.epoch_interval(),
     );
     let offered = Offered {
         asked,
@@ -238,6 +240,7 @@ struct PartitionStarter<'s> {
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
+    batch_interval: Duration,
 }
 
 impl PartitionStarter<'_> {
@@ -304,7 +307,7 @@ impl PartitionStarter<'_> {
             self.runtime.clone(),
         );
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
-        let auth = self.auth.clone();
+        let (auth, batch_interval) = (self.auth.clone(), self.batch_interval);
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -314,7 +317,8 @@ impl PartitionStarter<'_> {
                 options.request_timeout.as_nanos() as u64,
                 options.max_in_flight,
                 Arc::clone(&published),
-            );
+            )
+            .with_batch_interval(batch_interval);
             let (run, index) = (Arc::clone(&run), index as u32);
             let worker = Worker::new(
                 chain.instance(),
@@ -411,7 +415,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    use snapback_operators::{Context, Panicked, Turn};
+    use snapback_operators::{Context, Mode, Panicked, Turn};
 
     use super::*;
     use crate::reader::Server;
@@ -473,6 +477,7 @@ mod tests {
         let server = Server {
             session: Session::new(),
             options,
+            mode: Mode::Continuous,
         };
         let query = StreamWriter::new(server, Box::new(Bomb))
             .query_name("bomb")

@@ -1,6 +1,6 @@
 //! Where a stream's replies go, and the start of a query.
 
-use snapback_operators::Chain;
+use snapback_operators::{Chain, Mode};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -8,7 +8,7 @@ use crate::query::StreamingQuery;
 use crate::reader::Server;
 use crate::session::Session;
 use crate::start::{Plan, start};
-use crate::trigger::{Continuous, Trigger};
+use crate::trigger::Trigger;
 
 /// Configures the sink of a pipeline and starts it.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct StreamWriter {
     reply_to: Option<String>,
     query_name: Option<String>,
     trigger: Trigger,
+    mode: Mode,
 }
 
 impl StreamWriter {
@@ -32,7 +33,8 @@ impl StreamWriter {
             late_options: Vec::new(),
             reply_to: None,
             query_name: None,
-            trigger: Continuous::secs(1).into(),
+            trigger: Trigger::default(),
+            mode: server.mode,
         }
     }
 
@@ -56,7 +58,8 @@ impl StreamWriter {
         self
     }
 
-    /// Sets when epochs end: `Continuous::secs(1)`, which is also the default.
+    /// Sets when micro-batches begin and epochs end: `Continuous::secs(1)`, which is also the
+    /// default, or `ProcessingTime::secs(1)`.
     pub fn trigger(mut self, trigger: impl Into<Trigger>) -> Self {
         self.trigger = trigger.into();
         self
@@ -76,9 +79,12 @@ impl StreamWriter {
         if let Some(reply_to) = self.reply_to.filter(|reply_to| *reply_to != service) {
             return Err(Error::ReplyTo { reply_to, service });
         }
-        let Trigger::Continuous(interval) = self.trigger;
-        if interval.is_zero() {
+        if self.trigger.epoch_interval().is_zero() {
             return Err(Error::Trigger);
+        }
+        // The head is one listener, whatever works on what comes in there.
+        if self.mode == Mode::Server {
+            self.options.num_partitions = 1;
         }
         start(Plan {
             session: self.session,
@@ -86,7 +92,7 @@ impl StreamWriter {
             name: self.query_name.unwrap_or_else(|| service.clone()),
             service,
             options: self.options,
-            interval,
+            trigger: self.trigger,
         })
     }
 }

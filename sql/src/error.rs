@@ -54,6 +54,22 @@ pub enum SqlError {
     /// The plan has an operator that a row by itself cannot pass.
     #[error(transparent)]
     NotRowWise(#[from] NotRowWise),
+    /// The plan makes one row of several requests, and does not say whose reply that is.
+    #[error(
+        "{operator} makes rows of several requests, and nothing says whose reply each of them is: \
+         keep the column `id` up to the reply, by GROUP BY id, first_value(id), or a join back to \
+         `requests`"
+    )]
+    WhoseReply {
+        /// The operator, in SQL's words.
+        operator: String,
+    },
+    /// The plan moves rows between partitions, which this mode does not do.
+    #[error(
+        "distributed_server() cannot repartition requests: each is answered where it came to; \
+         server() will"
+    )]
+    Repartitioned,
     /// DataFusion refused the plan, or could not read a table.
     #[error("{0}")]
     Plan(String, #[source] Box<DataFusionError>),

@@ -1,10 +1,12 @@
 //! Why a row could not be evaluated, and what its client is told.
 
 use std::error::Error;
+use std::thread;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use snapback::Context;
+use snapback_operators::discard_payload;
 
 /// A row at which the program failed.
 #[derive(Debug)]
@@ -15,6 +17,19 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What came of an evaluation that may have panicked.
+    pub(crate) fn of<T>(
+        evaluated: thread::Result<Result<T, DataFusionError>>,
+    ) -> Result<T, Failure> {
+        match evaluated {
+            Ok(result) => result.map_err(Failure::Error),
+            Err(payload) => {
+                discard_payload(payload);
+                Err(Failure::Panic)
+            }
+        }
+    }
+
     /// Answers the request: 400 where its values make a computation impossible (a division by
     /// zero, a cast of `"abc"` to a number), otherwise 500, without a word of why.
     #[cold]

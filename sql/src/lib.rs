@@ -52,8 +52,10 @@ pub mod ddl;
 
 mod clock;
 mod error;
+mod evaluation;
 mod failure;
 mod input;
+mod micro;
 mod operator;
 mod parsing_check;
 mod plan;
@@ -65,6 +67,7 @@ mod stream;
 pub use error::{NotRowWise, Result, SqlError};
 pub use operator::ColumnOperator;
 pub use parsing_check::{ParsingCheck, UnknownParsingCheck};
+pub use reply::{ReplyMode, UnknownReplyMode};
 pub use schema::IntoSchema;
 pub use stream::{ColumnStream, Columns, REQUESTS, context, strings};
 
@@ -73,7 +76,7 @@ pub use datafusion;
 
 /// What a program with columns names: DataFusion's own prelude, and what this crate adds to it.
 pub mod prelude {
-    pub use crate::{ColumnStream, Columns, ParsingCheck, col};
+    pub use crate::{ColumnStream, Columns, ParsingCheck, ReplyMode, col};
     pub use datafusion::prelude::*;
 }
 

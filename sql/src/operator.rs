@@ -3,19 +3,21 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::vec;
+use std::task::Waker;
 
+use crossbeam_queue::ArrayQueue;
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use snapback::{Context, Requests, Row};
-use snapback_operators::{Operator, Replied, Sink, Ticket, Turn, discard_payload};
+use snapback_operators::{Operator, Replied, Sink, Ticket, Turn};
 
+use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
 use crate::failure::Failure;
 use crate::input::{Input, Reads};
+use crate::micro::{Crew, Done, Job};
 use crate::plan::{Program, Rows};
-use crate::reply::ReplyColumn;
-
-/// How often a batch that fails is halved before its rows are run one by one.
-const MOST_HALVINGS: u32 = 4;
+use crate::reply::{ReplyColumn, ReplyMode};
 
 /// How long no further failure is written to the log after ten.
 const LOG_PAUSE_NS: u64 = 1_000_000_000;
@@ -25,13 +27,18 @@ const LOG_LINES: u32 = 10;
 /// [`make_reply`](crate::ColumnStream::make_reply) ends a pipeline with.
 ///
 /// A request is parsed when it comes, and refused at once where it does not fit. At the end of the
-/// turn those that fit are evaluated together. When that fails, the batch is halved a few times and
-/// then run row by row, so that only the guilty request is answered 500 or 400.
+/// turn those that fit are evaluated together: there in the continuous mode, in the others on a thread
+/// beside the partition's, as a micro-batch, when the last one has ended. When that fails, the batch
+/// is halved a few times and then run row by row, so that only the guilty request is answered 500 or
+/// 400.
 pub struct ColumnOperator {
     compiled: Arc<Compiled>,
     input: Input,
     /// One for each row of the input.
     tickets: Vec<Ticket>,
+    /// The parts of the batch that is being answered.
+    parts: Vec<Part>,
+    micro: MicroBatches,
     log: LogLimit,
 }
 
@@ -39,8 +46,41 @@ pub struct ColumnOperator {
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) reads: Arc<Reads>,
-    pub(crate) program: Program,
+    pub(crate) engine: Engine,
     pub(crate) reply: ReplyColumn,
+    pub(crate) reply_mode: ReplyMode,
+}
+
+/// Where batches are evaluated.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    /// At the end of the partition's turn.
+    InTurn(Program),
+    /// Beside it.
+    Beside(Crew),
+}
+
+/// The micro-batches of one partition, one after the other.
+struct MicroBatches {
+    /// The tickets of the one that runs; none when none does.
+    running: Vec<Ticket>,
+    done: Done,
+    /// When the next one may begin.
+    next_ns: u64,
+    partition: u32,
+    waker: Option<Waker>,
+}
+
+impl Default for MicroBatches {
+    fn default() -> Self {
+        MicroBatches {
+            running: Vec::new(),
+            done: Arc::new(ArrayQueue::new(1)),
+            next_ns: 0,
+            partition: 0,
+            waker: None,
+        }
+    }
 }
 
 impl ColumnOperator {
@@ -49,57 +89,104 @@ impl ColumnOperator {
             input: Input::new(&compiled.reads),
             compiled,
             tickets: Vec::new(),
+            parts: Vec::new(),
+            micro: MicroBatches::default(),
             log: LogLimit::default(),
         }
     }
 
-    /// Evaluates a batch and answers its requests, whose tickets come next.
-    fn answer<S: Sink<Replied>>(
+    /// Evaluates the requests of the turn in it, and answers them.
+    fn run_in_turn<S: Sink<Replied>>(
         &mut self,
-        batch: RecordBatch,
-        tickets: &mut vec::Drain<'_, Ticket>,
-        halvings: u32,
+        program: &Program,
         turn: &mut dyn Turn,
         rest: &mut S,
     ) {
-        let failure = match self.compiled.evaluate(batch.clone()) {
-            Ok(rows) => {
-                let tickets = tickets.take(batch.num_rows());
-                return self.compiled.reply(&rows, tickets, turn, rest);
-            }
-            Err(failure) => failure,
-        };
-        let rows = batch.num_rows();
-        if rows <= 1 {
-            if failure.is_ours() {
-                self.log.write(&failure, turn);
-            }
-            if let Some(ticket) = tickets.next() {
-                turn.resume(ticket, &mut |cx| failure.answer(cx));
-            }
+        let batch = self.input.finish();
+        program.begin_batch();
+        let mut parts = std::mem::take(&mut self.parts);
+        let evaluate =
+            &mut |batch| Failure::of(catch_unwind(AssertUnwindSafe(|| program.evaluate(batch))));
+        evaluate_in_parts(batch, MOST_HALVINGS, evaluate, &mut parts);
+        let mut tickets = std::mem::take(&mut self.tickets);
+        self.answer(&mut parts, &mut tickets, turn, rest);
+        (self.tickets, self.parts) = (tickets, parts);
+    }
+
+    /// Answers what was evaluated beside, and begins the next micro-batch, if it is time for it.
+    fn run_beside<S: Sink<Replied>>(&mut self, crew: &Crew, turn: &mut dyn Turn, rest: &mut S) {
+        if let Some(mut parts) = self.micro.done.pop() {
+            let mut tickets = std::mem::take(&mut self.micro.running);
+            turn.ran_batch(tickets.len());
+            self.answer(&mut parts, &mut tickets, turn, rest);
+            self.micro.running = tickets;
+        }
+        if !self.micro.running.is_empty() || self.tickets.is_empty() {
             return;
         }
-        let part = if halvings > 0 { rows.div_ceil(2) } else { 1 };
-        for start in (0..rows).step_by(part) {
-            let part = batch.slice(start, part.min(rows - start));
-            self.answer(part, tickets, halvings.saturating_sub(1), turn, rest);
+        let now_ns = turn.now_ns();
+        if now_ns < self.micro.next_ns {
+            return turn.settle_again_at(self.micro.next_ns);
+        }
+        let batch = self.take_awaited(turn);
+        let Some(waker) = self.micro.waker.clone() else {
+            return;
+        };
+        if self.micro.running.is_empty() {
+            return;
+        }
+        self.micro.next_ns = now_ns.saturating_add(turn.batch_interval_ns());
+        let done = Arc::clone(&self.micro.done);
+        crew.begin(self.micro.partition, Job { batch, done, waker });
+    }
+
+    /// The requests that gathered, but for those whose replies nobody waits for any more; the tickets
+    /// of the others are those of the batch that runs now.
+    fn take_awaited(&mut self, turn: &mut dyn Turn) -> RecordBatch {
+        let batch = self.input.finish();
+        let awaited: BooleanArray = self
+            .tickets
+            .iter()
+            .map(|ticket| Some(turn.is_awaited(ticket)))
+            .collect();
+        let awaits = |(ticket, row)| awaited.value(row).then_some(ticket);
+        let tickets = self.tickets.drain(..).zip(0..).filter_map(awaits);
+        self.micro.running.extend(tickets);
+        if self.micro.running.len() == awaited.len() {
+            return batch;
+        }
+        // It fails only for arrays of different lengths.
+        filter_record_batch(&batch, &awaited).unwrap_or(batch)
+    }
+
+    /// Answers the requests of a batch, whose tickets come in their order.
+    fn answer<S: Sink<Replied>>(
+        &mut self,
+        parts: &mut Vec<Part>,
+        tickets: &mut Vec<Ticket>,
+        turn: &mut dyn Turn,
+        rest: &mut S,
+    ) {
+        let mut tickets = tickets.drain(..);
+        for Part { requests, outcome } in parts.drain(..) {
+            let tickets = tickets.by_ref().take(requests);
+            match outcome {
+                Ok(rows) => self.compiled.reply(&rows, tickets, turn, rest),
+                Err(failure) => {
+                    if failure.is_ours() {
+                        self.log.write(&failure, turn);
+                    }
+                    for ticket in tickets {
+                        turn.resume(ticket, &mut |cx| failure.answer(cx));
+                    }
+                }
+            }
         }
     }
 }
 
 impl Compiled {
-    fn evaluate(&self, batch: RecordBatch) -> Result<Rows, Failure> {
-        match catch_unwind(AssertUnwindSafe(|| self.program.evaluate(batch))) {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(Failure::Error(error)),
-            Err(payload) => {
-                discard_payload(payload);
-                Err(Failure::Panic)
-            }
-        }
-    }
-
-    /// Answers each request with its first row. One without a row goes on unanswered.
+    /// Answers each request with its rows. One without a row goes on unanswered.
     fn reply<S: Sink<Replied>>(
         &self,
         rows: &Rows,
@@ -110,11 +197,13 @@ impl Compiled {
         let column = rows.batch.column(0);
         let mut next = 0;
         for (request, ticket) in tickets.enumerate() {
-            let (row, behind) = rows.of_request(request, next);
-            next = behind;
+            let own = rows.of_request(request, next);
+            next = own.end;
             turn.resume(ticket, &mut |cx| {
-                if let Some(row) = row {
-                    self.reply.write(column.as_ref(), row, cx.reply());
+                if !own.is_empty() {
+                    let reply = cx.reply();
+                    self.reply
+                        .write_rows(column.as_ref(), own.clone(), self.reply_mode, reply);
                     rest.push(cx, ());
                 }
             });
@@ -139,6 +228,10 @@ impl Operator<Requests> for ColumnOperator {
             Some(ticket) => {
                 self.input.keep(request);
                 self.tickets.push(ticket);
+                if self.micro.waker.is_none() {
+                    self.micro.waker = Some(cx.waker());
+                    self.micro.partition = request.id().partition();
+                }
             }
             None => self.input.take_back(),
         }
@@ -146,14 +239,12 @@ impl Operator<Requests> for ColumnOperator {
     }
 
     fn settle<S: Sink<Replied>>(&mut self, turn: &mut dyn Turn, rest: &mut S) {
-        if self.tickets.is_empty() {
-            return;
+        let compiled = Arc::clone(&self.compiled);
+        match &compiled.engine {
+            Engine::InTurn(_) if self.tickets.is_empty() => {}
+            Engine::InTurn(program) => self.run_in_turn(program, turn, rest),
+            Engine::Beside(crew) => self.run_beside(crew, turn, rest),
         }
-        let mut tickets = std::mem::take(&mut self.tickets);
-        let batch = self.input.finish();
-        self.compiled.program.begin_batch();
-        self.answer(batch, &mut tickets.drain(..), MOST_HALVINGS, turn, rest);
-        self.tickets = tickets;
     }
 
     /// The program has no state that a panic could have left half changed; a row that was offered

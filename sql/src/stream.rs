@@ -7,16 +7,18 @@ use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::common::{Column, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{JoinType, LogicalPlanBuilder};
-use datafusion::prelude::{Expr, SessionConfig, SessionContext};
-use snapback::{Pipeline, Requests};
+use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident};
+use snapback::{HasMode, Mode, Pipeline, Requests};
 use snapback_operators::{Replied, Then};
 
 use crate::error::{Result, SqlError};
-use crate::operator::{ColumnOperator, Compiled};
+use crate::input::Reads;
+use crate::micro::{Crew, Planned, Query, Work, repartitions};
+use crate::operator::{ColumnOperator, Compiled, Engine};
 use crate::parsing_check::ParsingCheck;
 use crate::plan::{RequestSource, compile};
 use crate::planning::wait_for;
-use crate::reply::ReplyColumn;
+use crate::reply::{ReplyColumn, ReplyMode};
 use crate::schema::{self, IntoSchema};
 
 /// The name of the stream in SQL.
@@ -62,6 +64,7 @@ impl<S, O> Columns<S, O> for Pipeline<S, Requests, O> {
                 check: ParsingCheck::default(),
             },
             steps: None,
+            reply_mode: ReplyMode::default(),
         }
     }
 }
@@ -76,6 +79,7 @@ pub struct ColumnStream<S, O> {
     source: RequestSource,
     /// What is planned so far; nothing but the requests themselves at first.
     steps: Option<DataFrame>,
+    reply_mode: ReplyMode,
 }
 
 impl<S, O> ColumnStream<S, O> {
@@ -258,6 +262,26 @@ impl<S, O> ColumnStream<S, O> {
         Ok(self)
     }
 
+    /// Answers a request of which the plan makes several rows in this way. A request of which it makes
+    /// none is answered `unansweredReply` (204).
+    #[must_use]
+    pub fn reply_mode(self, reply_mode: ReplyMode) -> Self {
+        ColumnStream { reply_mode, ..self }
+    }
+
+    /// The plan so far.
+    fn frame(&self) -> Result<DataFrame> {
+        if let Some(steps) = &self.steps {
+            return Ok(steps.clone());
+        }
+        let name = TableReference::bare(REQUESTS);
+        let source = Arc::new(self.source.clone());
+        let plan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+        Ok(DataFrame::new(self.context.state(), plan))
+    }
+}
+
+impl<S: HasMode, O> ColumnStream<S, O> {
     /// Answers each request with a column, and compiles the plan.
     ///
     /// | column | body | content type |
@@ -279,28 +303,73 @@ impl<S, O> ColumnStream<S, O> {
         self,
         expression: Expr,
     ) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
-        let (state, plan) = self.frame()?.select(vec![expression])?.into_parts();
-        let (reads, program) = compile(&state, plan.clone())?;
-        let reply = plan.schema().field(0);
+        let reply_mode = self.reply_mode;
+        let (reads, engine, reply) = self.plan_reply(expression)?;
         let compiled = Compiled {
             reads: Arc::new(reads),
-            program,
-            reply: ReplyColumn::new(reply.name(), reply.data_type()),
+            engine,
+            reply,
+            reply_mode,
         };
         Ok(self.pipeline.then(ColumnOperator::new(Arc::new(compiled))))
     }
 
-    /// The plan so far.
-    fn frame(&self) -> Result<DataFrame> {
-        if let Some(steps) = &self.steps {
-            return Ok(steps.clone());
+    fn plan_reply(&self, expression: Expr) -> Result<(Reads, Engine, ReplyColumn)> {
+        let frame = self.frame()?;
+        let id = frame.schema().field_with_unqualified_name(schema::ID).ok();
+        let has_id = id.is_some_and(|id| id.data_type() == schema::id_field().data_type());
+        let with_id = match has_id {
+            true => {
+                let id = ident(schema::ID).alias(REPLY_ID);
+                let frame = frame.clone().select(vec![expression.clone(), id])?;
+                Some(frame.into_parts().1)
+            }
+            false => None,
+        };
+        let (state, plan) = frame.select(vec![expression])?.into_parts();
+        let field = plan.schema().field(0);
+        let reply = ReplyColumn::new(field.name(), field.data_type());
+        let (mode, partitions) = (
+            self.pipeline.origin().mode(),
+            self.pipeline.origin().partitions(),
+        );
+        if mode == Mode::Distributed && repartitions(&plan)? {
+            return Err(SqlError::Repartitioned);
         }
-        let name = TableReference::bare(REQUESTS);
-        let source = Arc::new(self.source.clone());
-        let plan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
-        Ok(DataFrame::new(self.context.state(), plan))
+        let compiled = compile(&state, plan.clone());
+        if mode == Mode::Continuous {
+            let (reads, program) = compiled?;
+            return Ok((reads, Engine::InTurn(program), reply));
+        }
+        let (workers, slices) = match mode {
+            Mode::Server => (1, partitions),
+            _ => (partitions, 1),
+        };
+        let (reads, works, threads) = match compiled {
+            Ok((reads, program)) => {
+                let program = Arc::new(program);
+                let works = (0..workers).map(|_| Work::Program(Arc::clone(&program)));
+                (reads, works.collect(), 1)
+            }
+            Err(SqlError::NotRowWise(_)) => {
+                let source = &self.source;
+                let query = Query {
+                    state: &state,
+                    source,
+                    plan,
+                    with_id,
+                };
+                let Planned { reads, plans } = query.plan(workers, slices)?;
+                (reads, plans.into_iter().map(Work::Plan).collect(), slices)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((reads, Engine::Beside(Crew::new(works, threads)?), reply))
     }
 }
+
+/// The name of the id behind a reply, where no other column has it.
+const REPLY_ID: &str = "__snapback_id";
 
 /// A stream is asked, not changed: no `CREATE`, no `INSERT`, no `SET`.
 fn only_queries() -> datafusion::prelude::SQLOptions {

@@ -2,11 +2,12 @@
 //! writer are the oracle of ours.
 
 mod cases;
+mod support;
 
 use cases::{Case, Exchange, Expected};
 use serde_json::{Value, json};
-use snapback::Pipeline;
 use snapback::test::TestReply;
+use snapback::{Mode, Pipeline, Session};
 use snapback_sql::datafusion::arrow::json::LineDelimitedWriter;
 use snapback_sql::datafusion::arrow::record_batch::RecordBatch;
 use snapback_sql::prelude::*;
@@ -43,25 +44,88 @@ fn a_case_gives_as_a_batch_what_it_gives_live() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A row-wise plan runs as the continuous mode runs it, but on another thread.
+#[test]
+fn every_case_gives_its_replies_in_micro_batches() {
+    for mode in [Mode::Distributed, Mode::Server] {
+        let differences = |case: &Case| micro_batch_differences(case, mode, &case.query);
+        let wrong: Vec<String> = cases::all().iter().flat_map(differences).collect();
+        assert!(wrong.is_empty(), "{mode:?}\n{}", wrong.join("\n"));
+    }
+}
+
+/// With a window function behind it, DataFusion runs the whole plan.
+#[test]
+fn every_case_gives_its_replies_in_a_plan_of_datafusions() {
+    let differences = |case: &Case| {
+        let query = &case.query;
+        // What comes out depends on the window, so that nothing drops that.
+        let windowed = format!(
+            "SELECT * FROM (SELECT *, count(*) OVER () AS __together FROM ({query}) AS answered) \
+             AS together WHERE __together > 0"
+        );
+        micro_batch_differences(case, Mode::Server, &windowed)
+    };
+    let wrong: Vec<String> = cases::all().iter().flat_map(differences).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Serves a case's query in a mode: what came otherwise than the case says.
+fn micro_batch_differences(case: &Case, mode: Mode, query: &str) -> Vec<String> {
+    let context = tables(case);
+    let reader = support::reader_of(mode, &Session::new(), "case");
+    let replies = reader
+        .load()
+        .expect("good options")
+        .columns_in(&context)
+        .parse_request_with(case.schema.as_str(), case.check)
+        .and_then(|requests| requests.sql(query))
+        .and_then(|replies| replies.make_reply(col(column_of(case, &context))))
+        .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let service = support::serve(replies.write_stream());
+    let mut client = service.client();
+    let mut wrong = Vec::new();
+    for exchange in &case.exchanges {
+        let answer = client.post("/case", &exchange.body);
+        let reply = (
+            answer.status,
+            answer.content_type.as_deref(),
+            answer.body.as_slice(),
+        );
+        if !fits(exchange, reply) {
+            wrong.push(difference(case, exchange, reply));
+        }
+    }
+    wrong
+}
+
 /// Runs a case through the pipeline: what came otherwise than it should.
 fn live_differences(case: &Case) -> Vec<String> {
     let replies = live(case);
     let pairs = case.exchanges.iter().zip(&replies);
     pairs
-        .filter(|(exchange, reply)| !fits(exchange, reply))
-        .map(|(exchange, reply)| {
-            format!(
-                "{}\n  request  {}\n  expected {} {:?}\n  received {} {:?} {}",
-                case.name,
-                exchange.body,
-                exchange.status,
-                exchange.expected,
-                reply.status,
-                reply.header("content-type"),
-                reply.text()
-            )
-        })
+        .map(|(exchange, reply)| (exchange, parts(reply)))
+        .filter(|(exchange, reply)| !fits(exchange, *reply))
+        .map(|(exchange, reply)| difference(case, exchange, reply))
         .collect()
+}
+
+/// Status, content type and body.
+type ReplyParts<'r> = (u16, Option<&'r str>, &'r [u8]);
+
+fn parts(reply: &TestReply) -> ReplyParts<'_> {
+    (reply.status, reply.header("content-type"), &reply.body)
+}
+
+fn difference(case: &Case, exchange: &Exchange, (status, kind, body): ReplyParts<'_>) -> String {
+    format!(
+        "{}\n  request  {}\n  expected {} {:?}\n  received {status} {kind:?} {}",
+        case.name,
+        exchange.body,
+        exchange.status,
+        exchange.expected,
+        String::from_utf8_lossy(body)
+    )
 }
 
 fn live(case: &Case) -> Vec<TestReply> {
@@ -82,16 +146,14 @@ fn live(case: &Case) -> Vec<TestReply> {
         .collect()
 }
 
-fn fits(exchange: &Exchange, reply: &TestReply) -> bool {
-    if reply.status != exchange.status {
+fn fits(exchange: &Exchange, (status, kind, body): ReplyParts<'_>) -> bool {
+    if status != exchange.status {
         return false;
     }
     match &exchange.expected {
-        Expected::Reply(content_type, body) => {
-            reply.header("content-type") == *content_type && reply.text() == *body
-        }
+        Expected::Reply(content_type, text) => kind == *content_type && body == text.as_bytes(),
         Expected::Problem(part) => {
-            let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            let problem: Value = serde_json::from_slice(body).unwrap_or_default();
             problem["status"] == json!(exchange.status)
                 && problem["detail"]
                     .as_str()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -42,6 +43,8 @@ pub(crate) struct Deferrals {
     passed: Vec<(u8, u64)>,
     /// When an operator wants to be settled again.
     settle_at_ns: Option<u64>,
+    /// How far apart the beginnings of micro-batches are at least.
+    batch_interval_ns: u64,
 }
 
 impl Deferrals {
@@ -65,7 +68,18 @@ impl Deferrals {
             published,
             passed: Vec::new(),
             settle_at_ns: None,
+            batch_interval_ns: 0,
         }
+    }
+
+    /// With micro-batches that begin at an interval.
+    pub(crate) fn with_batch_interval(mut self, interval: Duration) -> Self {
+        self.batch_interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        self
+    }
+
+    pub(crate) fn batch_interval_ns(&self) -> u64 {
+        self.batch_interval_ns
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use datafusion::prelude::Expr;
 
 use super::join::{Keep, Side, StaticJoin};
 use super::{Program, Step, refuse};
-use crate::clock;
+use crate::clock::{self, BatchClock};
 use crate::error::{Result, SqlError};
 use crate::input::{Reads, Source};
 use crate::parsing_check::ParsingCheck;
@@ -39,7 +39,7 @@ impl TableSource for RequestSource {
 
 /// Optimizes a plan over [`RequestSource`] and compiles it. Tables that it joins are read now.
 pub(crate) fn compile(state: &SessionState, plan: LogicalPlan) -> Result<(Reads, Program)> {
-    let (plan, reads_clock) = clock::set_to_batch_time(plan)?;
+    let (plan, reads_clock) = clock::set_to_batch_time(plan, &BatchClock::default())?;
     let plan = state.optimize(&plan)?;
     if !reads_requests(&plan)? {
         return Err(SqlError::NotFromRequests);
@@ -210,12 +210,17 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether these are the requests.
+pub(crate) fn is_requests(scan: &TableScan) -> bool {
+    scan.source.is::<RequestSource>()
+}
+
 /// Whether the plan, or a subquery in it, reads requests.
-fn reads_requests(plan: &LogicalPlan) -> Result<bool> {
+pub(crate) fn reads_requests(plan: &LogicalPlan) -> datafusion::error::Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|plan| {
         if let LogicalPlan::TableScan(scan) = plan {
-            found |= scan.source.is::<RequestSource>();
+            found |= is_requests(scan);
         }
         Ok(if found {
             TreeNodeRecursion::Stop

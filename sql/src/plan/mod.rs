@@ -9,6 +9,7 @@ mod index;
 mod join;
 mod refuse;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
@@ -20,7 +21,7 @@ use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::error::Result;
 use datafusion::physical_plan::PhysicalExpr;
 
-pub(crate) use compile::{RequestSource, compile};
+pub(crate) use compile::{RequestSource, compile, is_requests, reads_requests};
 use join::StaticJoin;
 
 use crate::clock;
@@ -78,17 +79,16 @@ impl Program {
 }
 
 impl Rows {
-    /// The first row of a request, and where the next request's rows begin; `from` is where its
-    /// own do.
-    pub(crate) fn of_request(&self, request: usize, from: usize) -> (Option<usize>, usize) {
+    /// The rows of a request; `from` is where those of the one before end.
+    pub(crate) fn of_request(&self, request: usize, from: usize) -> Range<usize> {
         let Some(origins) = &self.origins else {
-            return (Some(request), request + 1);
+            return request..request + 1;
         };
         let own = origins.values()[from..]
             .iter()
             .take_while(|origin| **origin as usize == request)
             .count();
-        ((own > 0).then_some(from), from + own)
+        from..from + own
     }
 
     fn filter(self, predicate: &dyn PhysicalExpr) -> Result<Rows> {

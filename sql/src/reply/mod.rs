@@ -1,14 +1,19 @@
 //! The way out: a column of replies, row by row into the outboxes.
 
 mod json;
+mod mode;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::DataType;
 use snapback::Reply;
+
+pub use mode::{ReplyMode, UnknownReplyMode};
 
 /// The column that `make_reply` answers with.
 #[derive(Debug)]
@@ -42,6 +47,42 @@ impl ReplyColumn {
             opening,
             kind: kind(data_type),
         }
+    }
+
+    /// Answers with the rows of a request, of which there is one at least.
+    pub(crate) fn write_rows(
+        &self,
+        column: &dyn Array,
+        rows: Range<usize>,
+        mode: ReplyMode,
+        reply: &mut Reply<'_>,
+    ) {
+        match mode {
+            ReplyMode::First => self.write(column, rows.start, reply),
+            ReplyMode::Array => reply.json_with(|out| {
+                out.push(b'[');
+                for row in rows.clone() {
+                    if row > rows.start {
+                        out.push(b',');
+                    }
+                    self.write_element(out, column, row);
+                }
+                out.push(b']');
+            }),
+        }
+    }
+
+    /// One row in an array of them.
+    fn write_element(&self, out: &mut Vec<u8>, column: &dyn Array, row: usize) {
+        if self.kind != Kind::Value {
+            return json::write_value(out, column, row);
+        }
+        if column.is_null(row) {
+            return out.extend_from_slice(b"{}");
+        }
+        out.extend_from_slice(&self.opening);
+        json::write_value(out, column, row);
+        out.push(b'}');
     }
 
     /// Answers with one row. A null text, null bytes and a null document are an empty body.

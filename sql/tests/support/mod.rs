@@ -9,7 +9,9 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::time::Duration;
 
-use snapback::{Pipeline, Requests, Server, ServerReader, Session, StreamWriter, StreamingQuery};
+use snapback::{
+    Mode, Pipeline, Requests, Server, ServerReader, Session, StreamWriter, StreamingQuery,
+};
 use snapback_operators::Start;
 
 /// How long a test waits for something that must come, before it fails.
@@ -17,9 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service that listens at a port of the system's choice, with one partition that is not pinned.
 pub(crate) fn reader_in(session: &Session, path: &str) -> ServerReader {
-    session
-        .read_stream()
-        .continuous_server()
+    reader_of(Mode::Continuous, session, path)
+}
+
+/// The same in any mode.
+pub(crate) fn reader_of(mode: Mode, session: &Session, path: &str) -> ServerReader {
+    let reader = session.read_stream();
+    let reader = match mode {
+        Mode::Continuous => reader.continuous_server(),
+        Mode::Distributed => reader.distributed_server(),
+        Mode::Server => reader.server(),
+    };
+    reader
+        .option("adminAddress", "none")
         .address("127.0.0.1", 0, path)
         .option("numPartitions", 1)
         .option("pinning", "off")
@@ -86,7 +98,8 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    body: Vec<u8>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -120,11 +133,14 @@ impl Client {
     pub(crate) fn answer(&mut self) -> Answer {
         let status = self.line();
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let mut length = 0;
+        let (mut length, mut content_type) = (0, None);
         loop {
             let line = self.line().to_ascii_lowercase();
             if line.is_empty() {
                 break;
+            }
+            if let Some(value) = line.strip_prefix("content-type:") {
+                content_type = Some(value.trim().to_owned());
             }
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a length");
@@ -134,6 +150,7 @@ impl Client {
         self.stream.read_exact(&mut body).expect("a whole body");
         Answer {
             status: status.expect("a status line"),
+            content_type,
             body,
         }
     }

@@ -137,6 +137,10 @@ impl Turn for Settling<'_> {
         self.deferrals.ran_batch(rows);
     }
 
+    fn batch_interval_ns(&self) -> u64 {
+        self.deferrals.batch_interval_ns()
+    }
+
     fn now_ns(&mut self) -> u64 {
         self.deferrals.turn_ns()
     }
