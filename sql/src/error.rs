@@ -31,10 +31,24 @@ pub enum SqlError {
         data_type: String,
     },
     /// The schema has a column twice, or one of a name that is taken.
-    #[error("the schema names `{column}` twice; `id` is the request's own id")]
+    #[error(
+        "the stream has the column `{column}` twice; `id` is the request's own id, and `request` the \
+         request itself"
+    )]
     Twice {
         /// The name.
         column: String,
+    },
+    /// A query parameter or a header field is one text, and cannot be read as this type.
+    #[error(
+        "`{column}` cannot be {data_type}: a query parameter or a header field is one value; take a \
+         STRING, a number, a BOOLEAN or a time"
+    )]
+    NotOneText {
+        /// The name.
+        column: String,
+        /// Its Arrow type.
+        data_type: String,
     },
     /// `parse_request` comes behind what reads its columns.
     #[error("parse_request comes first: the columns here are {columns} already")]

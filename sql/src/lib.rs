@@ -54,6 +54,7 @@ mod clock;
 mod error;
 mod evaluation;
 mod failure;
+pub mod functions;
 mod input;
 mod micro;
 mod operator;
@@ -76,6 +77,7 @@ pub use datafusion;
 
 /// What a program with columns names: DataFusion's own prelude, and what this crate adds to it.
 pub mod prelude {
+    pub use crate::functions::request_to_string;
     pub use crate::{ColumnStream, Columns, ParsingCheck, ReplyMode, col};
     pub use datafusion::prelude::*;
 }

@@ -48,12 +48,7 @@ impl IntoSchema for SchemaRef {
 /// The columns of a parsed request, checked: what a check other than `full` accepts can be null
 /// anywhere.
 pub(crate) fn of_requests(schema: &Schema, check: ParsingCheck) -> Result<Fields> {
-    let mut names = std::collections::HashSet::from([ID]);
     for field in schema.fields() {
-        if !names.insert(field.name()) {
-            let column = field.name().clone();
-            return Err(SqlError::Twice { column });
-        }
         supported(field, field.name())?;
     }
     Ok(match check {
@@ -72,6 +67,68 @@ pub(crate) fn id_field() -> Field {
         Field::new("partitionId", DataType::Int32, true),
     ];
     Field::new_struct(ID, fields, true)
+}
+
+/// Query parameters or header fields, checked: each is one value, and not a list or an object.
+pub(crate) fn of_texts(schema: &Schema) -> Result<Fields> {
+    for field in schema.fields() {
+        if field.data_type().is_nested() {
+            return Err(SqlError::NotOneText {
+                column: field.name().clone(),
+                data_type: field.data_type().to_string(),
+            });
+        }
+        supported(field, field.name())?;
+    }
+    Ok(schema.fields().clone())
+}
+
+/// No two columns of a stream have the same name.
+pub(crate) fn distinct(columns: &Schema) -> Result<()> {
+    let mut names = std::collections::HashSet::new();
+    for field in columns.fields() {
+        if !names.insert(field.name()) {
+            let column = field.name().clone();
+            return Err(SqlError::Twice { column });
+        }
+    }
+    Ok(())
+}
+
+/// The name of the column that holds the whole request.
+pub(crate) const REQUEST: &str = "request";
+
+/// Spark's type of a request.
+pub(crate) fn request_field() -> Field {
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let flag = |name| Field::new(name, DataType::Boolean, true);
+    let header = vec![text("name"), text("value")];
+    let version = vec![
+        text("protocol"),
+        Field::new("major", DataType::Int32, true),
+        Field::new("minor", DataType::Int32, true),
+    ];
+    let line = vec![
+        text("method"),
+        text("uri"),
+        Field::new_struct("protocolVersion", version, true),
+    ];
+    let entity = vec![
+        Field::new("content", DataType::Binary, true),
+        Field::new_struct("contentEncoding", header.clone(), true),
+        Field::new("contentLength", DataType::Int64, true),
+        Field::new_struct("contentType", header.clone(), true),
+        flag("isChunked"),
+        flag("isRepeatable"),
+        flag("isStreaming"),
+    ];
+    let headers = Field::new_list("headers", Field::new_struct("element", header, true), true);
+    let fields = vec![
+        Field::new_struct("requestLine", line, true),
+        headers,
+        Field::new_struct("entity", entity, true),
+    ];
+    Field::new_struct(REQUEST, fields, true)
 }
 
 fn supported(field: &Field, path: &str) -> Result<()> {

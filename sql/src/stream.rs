@@ -12,7 +12,8 @@ use snapback::{HasMode, Mode, Pipeline, Requests};
 use snapback_operators::{Replied, Then};
 
 use crate::error::{Result, SqlError};
-use crate::input::Reads;
+use crate::functions;
+use crate::input::{Body, Reads, Sources};
 use crate::micro::{Crew, Planned, Query, Work, repartitions};
 use crate::operator::{ColumnOperator, Compiled, Engine};
 use crate::parsing_check::ParsingCheck;
@@ -56,13 +57,11 @@ pub trait Columns<S, O>: Sized {
 
 impl<S, O> Columns<S, O> for Pipeline<S, Requests, O> {
     fn columns_in(self, context: &SessionContext) -> ColumnStream<S, O> {
+        functions::register(context);
         ColumnStream {
             pipeline: self,
             context: context.clone(),
-            source: RequestSource {
-                fields: None,
-                check: ParsingCheck::default(),
-            },
+            source: RequestSource::default(),
             steps: None,
             reply_mode: ReplyMode::default(),
         }
@@ -121,17 +120,124 @@ impl<S, O> ColumnStream<S, O> {
         schema: impl IntoSchema,
         check: ParsingCheck,
     ) -> Result<Self> {
-        if let Some(steps) = &self.steps {
-            let columns = steps.schema().field_names().join(", ");
-            return Err(SqlError::Parsed { columns });
-        }
         let fields = schema::of_requests(&*schema.into_schema()?, check)?;
-        self.source = RequestSource {
-            fields: Some(fields),
-            check,
-        };
-        let requests = self.frame()?;
-        self.steps = Some(requests);
+        self.source_mut()?.body = Body::Json { fields, check };
+        self.checked()
+    }
+
+    /// The body of each request as a column of bytes, `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// When columns are planned with already.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_bytes()?
+    ///     .make_reply(col("bytes"))?
+    ///     .test();
+    /// service.post([0xff, 0]).expect(200, [0xff, 0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parse_bytes(mut self) -> Result<Self> {
+        self.source_mut()?.body = Body::Bytes("bytes".to_owned());
+        self.checked()
+    }
+
+    /// The body of each request as a column of texts, `text`. One that is not UTF-8 is answered 400.
+    ///
+    /// # Errors
+    ///
+    /// As of [`parse_bytes`](Self::parse_bytes).
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_text()?
+    ///     .make_reply(upper(col("text")))?
+    ///     .test();
+    /// service.post("four").expect(200, "FOUR");
+    /// assert_eq!(service.post([0xff]).status, 400);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parse_text(mut self) -> Result<Self> {
+        self.source_mut()?.body = Body::Text("text".to_owned());
+        self.checked()
+    }
+
+    /// Query parameters as columns, so that a GET is a request like any other. One that is not there
+    /// is null, unless its column is `NOT NULL`; of several of a name the first counts. One that does
+    /// not fit is answered 400, if the plan reads its column.
+    ///
+    /// # Errors
+    ///
+    /// As of [`parse_request`](Self::parse_request); and when a type is no single value.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_query("name STRING, times INT")?
+    ///     .make_reply(repeat(col("name"), cast(col("times"), DataType::Int64)))?
+    ///     .test();
+    /// service.get("/?name=a%20b&times=2").expect(200, "a ba b");
+    /// assert_eq!(service.get("/?name=a&times=two").status, 400);
+    /// # use snapback_sql::datafusion::arrow::datatypes::DataType;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parse_query(mut self, schema: impl IntoSchema) -> Result<Self> {
+        let fields = schema::of_texts(&*schema.into_schema()?)?;
+        self.source_mut()?.query = fields;
+        self.checked()
+    }
+
+    /// Header fields as columns, in the same way. A column `user_agent` is the field `User-Agent`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`parse_query`](Self::parse_query).
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let replies = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_headers("user_agent STRING")?
+    ///     .make_reply(col("user_agent"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parse_headers(mut self, schema: impl IntoSchema) -> Result<Self> {
+        let fields = schema::of_texts(&*schema.into_schema()?)?;
+        self.source_mut()?.headers = fields;
+        self.checked()
+    }
+
+    /// What the stream has, before anything is planned with it.
+    fn source_mut(&mut self) -> Result<&mut Sources> {
+        match &self.steps {
+            None => Ok(&mut self.source.0),
+            Some(steps) => Err(SqlError::Parsed {
+                columns: steps.schema().field_names().join(", "),
+            }),
+        }
+    }
+
+    fn checked(self) -> Result<Self> {
+        schema::distinct(&self.source.0.schema())?;
         Ok(self)
     }
 

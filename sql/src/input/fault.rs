@@ -89,6 +89,12 @@ pub(crate) enum Refused {
     NoObject(String),
     /// One of its values does not fit.
     Value(Fault),
+    /// A query parameter does not fit.
+    Query(Fault),
+    /// A header field does not fit.
+    Header(Fault),
+    /// The body is no text.
+    NoText,
     /// None of its values fits.
     Nothing,
     /// The body alone is longer than a batch can hold.
@@ -110,7 +116,14 @@ impl Refused {
     pub(crate) fn answer(&self, schema: &Schema, body: &[u8], reply: &mut Reply<'_>) {
         const UNFIT: &str = "the request body does not fit";
         match self {
-            Refused::Value(fault) => fault.answer(reply),
+            Refused::Value(fault) => fault.answer("the request body does not fit: field", reply),
+            Refused::Query(fault) => {
+                fault.answer("the request does not fit: query parameter", reply);
+            }
+            Refused::Header(fault) => {
+                fault.answer("the request does not fit: header field", reply);
+            }
+            Refused::NoText => reply.problem(400, &format!("{UNFIT}: it is not UTF-8")),
             Refused::NoJson(error) => {
                 whole(
                     reply,
@@ -147,9 +160,9 @@ impl Refused {
 }
 
 impl Fault {
-    fn answer(&self, reply: &mut Reply<'_>) {
+    fn answer(&self, place: &str, reply: &mut Reply<'_>) {
         let path = self.path();
-        let fault = |what: &str| format!("the request body does not fit: field `{path}`: {what}");
+        let fault = |what: &str| format!("{place} `{path}`: {what}");
         match &self.0.what {
             What::Unfit { expected, received } => {
                 let detail = fault(&format!("expected {expected}, received {received}"));

@@ -11,8 +11,11 @@ mod column;
 mod decimal;
 mod fault;
 mod id;
+mod named;
 mod nested;
 mod primitive;
+mod request;
+mod sources;
 mod surrogate;
 mod tape;
 mod text;
@@ -23,14 +26,17 @@ mod tests;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Fields, Schema, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, BinaryBuilder, StringBuilder};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use snapback::{Reply, Request};
 
-use crate::parsing_check::ParsingCheck;
 use body::BodyColumns;
 use fault::Refused;
 use id::IdColumn;
+use named::NamedColumns;
+use request::RequestColumn;
+pub(crate) use sources::{Body, Source, Sources};
 
 /// How many bytes of bodies one batch holds. Arrow's offsets into texts have 31 bits.
 const MOST_BYTES: usize = 1 << 30;
@@ -38,69 +44,103 @@ const MOST_BYTES: usize = 1 << 30;
 /// What a plan reads of the requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Reads {
-    /// The fields that bodies are parsed into; none when they are not parsed.
-    pub(crate) fields: Option<Fields>,
-    pub(crate) check: ParsingCheck,
+    /// All columns that there are.
+    pub(crate) sources: Sources,
     /// The columns that the plan reads, in its order.
     pub(crate) columns: Vec<Source>,
     /// The columns as the plan knows them.
     pub(crate) schema: SchemaRef,
 }
 
-/// Where a column comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Id,
-    /// The field of the body with this index.
-    Body(usize),
-}
-
 /// The requests of a turn, as columns under construction.
 pub(crate) struct Input {
     reads: Arc<Reads>,
     id: Option<IdColumn>,
+    request: Option<RequestColumn>,
     body: Option<BodyColumns>,
+    whole_body: Option<WholeBody>,
+    query: NamedColumns,
+    headers: NamedColumns,
     rows: usize,
     bytes: usize,
 }
 
+/// The bodies as they are. A row is added when it is sure to stay.
+enum WholeBody {
+    Bytes(BinaryBuilder),
+    Text(StringBuilder),
+}
+
 impl Input {
     pub(crate) fn new(reads: &Arc<Reads>) -> Self {
-        let reads_id = reads.columns.contains(&Source::Id);
-        let body = reads.fields.as_ref().map(|fields| {
-            let used = |index| reads.columns.contains(&Source::Body(index));
-            BodyColumns::new(fields, reads.check, (0..fields.len()).map(used).collect())
-        });
-        Input {
-            reads: Arc::clone(reads),
-            id: reads_id.then(IdColumn::default),
+        let Sources {
             body,
+            query,
+            headers,
+        } = &reads.sources;
+        let is_read = |source| reads.columns.contains(&source);
+        let body_columns = match body {
+            Body::Json { fields, check } => {
+                let used = (0..fields.len()).map(|index| is_read(Source::Body(index)));
+                Some(BodyColumns::new(fields, *check, used.collect()))
+            }
+            _ => None,
+        };
+        let whole_body = match body {
+            Body::Bytes(_) => Some(WholeBody::Bytes(BinaryBuilder::new())),
+            Body::Text(_) => Some(WholeBody::Text(StringBuilder::new())),
+            _ => None,
+        };
+        Input {
+            id: is_read(Source::Id).then(IdColumn::default),
+            request: is_read(Source::Request).then(RequestColumn::default),
+            body: body_columns,
+            whole_body: whole_body.filter(|_| is_read(Source::WholeBody)),
+            query: NamedColumns::new(query, |index| is_read(Source::Query(index))),
+            headers: NamedColumns::new(headers, |index| is_read(Source::Header(index))),
+            reads: Arc::clone(reads),
             rows: 0,
             bytes: 0,
         }
     }
 
-    /// Holds a body against the schema, and adds its row; [`keep`](Self::keep) or
+    /// Holds a request against the schema, and adds its row; [`keep`](Self::keep) or
     /// [`take_back`](Self::take_back) comes next. Otherwise the request is answered, and `false`.
     pub(crate) fn offer(&mut self, request: &Request<'_>, reply: &mut Reply<'_>) -> bool {
-        let Some(body) = &mut self.body else {
-            return true;
-        };
-        let bytes = request.body().len();
-        let offered = match bytes > MOST_BYTES - self.bytes {
-            false => body.push(request.body()),
-            true if self.rows > 0 => Err(Refused::NoRoom),
-            true => Err(Refused::TooLarge {
-                limit_bytes: MOST_BYTES,
-            }),
-        };
-        match offered {
+        match self.add(request) {
             Ok(()) => true,
             Err(refused) => {
-                refused.answer(&body.schema(), request.body(), reply);
+                self.take_back();
+                let schema = self.body.as_ref().map(BodyColumns::schema);
+                let schema = schema.unwrap_or_else(Schema::empty);
+                refused.answer(&schema, request.body(), reply);
                 false
             }
         }
+    }
+
+    fn add(&mut self, request: &Request<'_>) -> Result<(), Refused> {
+        let bytes = request.body().len();
+        if bytes > MOST_BYTES - self.bytes {
+            return Err(match self.rows {
+                0 => Refused::TooLarge {
+                    limit_bytes: MOST_BYTES,
+                },
+                _ => Refused::NoRoom,
+            });
+        }
+        if let Some(body) = &mut self.body {
+            body.push(request.body())?;
+        }
+        if let Some(WholeBody::Text(_)) = self.whole_body
+            && std::str::from_utf8(request.body()).is_err()
+        {
+            return Err(Refused::NoText);
+        }
+        let query = self.query.push(|name| request.query(name));
+        query.map_err(Refused::Query)?;
+        let headers = self.headers.push(|name| header(request, name));
+        headers.map_err(Refused::Header)
     }
 
     /// The row that was offered stays.
@@ -110,6 +150,16 @@ impl Input {
         if let Some(id) = &mut self.id {
             id.push(request.id());
         }
+        if let Some(column) = &mut self.request {
+            column.push(request);
+        }
+        match &mut self.whole_body {
+            None => {}
+            Some(WholeBody::Bytes(bytes)) => bytes.append_value(request.body()),
+            Some(WholeBody::Text(texts)) => {
+                texts.append_value(std::str::from_utf8(request.body()).unwrap_or_default());
+            }
+        }
     }
 
     /// A row that was offered, and not kept, goes.
@@ -118,6 +168,8 @@ impl Input {
         if let Some(body) = &mut self.body {
             body.truncate(self.rows);
         }
+        self.query.truncate(self.rows);
+        self.headers.truncate(self.rows);
     }
 
     /// The rows that were kept, as a batch. The next one begins.
@@ -126,7 +178,11 @@ impl Input {
         for source in &self.reads.columns {
             columns.extend(match source {
                 Source::Id => self.id.as_mut().map(IdColumn::finish),
+                Source::Request => self.request.as_mut().map(RequestColumn::finish),
                 Source::Body(index) => self.body.as_mut().map(|body| body.finish(*index)),
+                Source::WholeBody => self.whole_body.as_mut().map(WholeBody::finish),
+                Source::Query(index) => self.query.finish(*index),
+                Source::Header(index) => self.headers.finish(*index),
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
@@ -140,11 +196,22 @@ impl Input {
     }
 }
 
-impl Reads {
-    /// All columns that a plan may read: the id, then the fields of the body.
-    pub(crate) fn available(fields: Option<&Fields>) -> Schema {
-        let id = Arc::new(crate::schema::id_field());
-        let body = fields.into_iter().flatten().cloned();
-        Schema::new(std::iter::once(id).chain(body).collect::<Fields>())
+impl WholeBody {
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            WholeBody::Bytes(bytes) => Arc::new(bytes.finish()),
+            WholeBody::Text(texts) => Arc::new(texts.finish()),
+        }
     }
+}
+
+/// The header field of a column's name; a column may have underscores where the field has hyphens.
+fn header<'r>(request: &Request<'r>, name: &str) -> Option<&'r str> {
+    let headers = request.headers();
+    if !name.contains('_') {
+        return headers.get_str(name);
+    }
+    headers
+        .get_str(name)
+        .or_else(|| headers.get_str(&name.replace('_', "-")))
 }

@@ -7,17 +7,20 @@ use snapback_operators::{Peer, ReplyHead, Run};
 
 use super::*;
 use crate::ddl;
+use crate::parsing_check::ParsingCheck;
 use crate::schema::of_requests;
 
 fn input(schema: &str, check: ParsingCheck, used: &[usize]) -> Input {
     let fields = of_requests(&ddl::parse(schema).expect("a schema"), check).expect("types");
-    let available = Reads::available(Some(&fields));
-    let indices: Vec<usize> = used.iter().map(|index| index + 1).collect();
+    let sources = Sources {
+        body: Body::Json { fields, check },
+        ..Sources::default()
+    };
+    let indices: Vec<usize> = used.iter().map(|index| index + 2).collect();
     Input::new(&Arc::new(Reads {
-        schema: Arc::new(available.project(&indices).expect("columns")),
+        schema: Arc::new(sources.schema().project(&indices).expect("columns")),
         columns: used.iter().map(|index| Source::Body(*index)).collect(),
-        fields: Some(fields),
-        check,
+        sources,
     }))
 }
 

@@ -24,7 +24,7 @@ use super::source::{BatchTable, MicroBatch, Noted};
 use super::tables::Tables;
 use crate::clock::{self, BatchClock};
 use crate::error::{Result, SqlError};
-use crate::input::{Reads, Source};
+use crate::input::Reads;
 use crate::plan::{RequestSource, Rows, is_requests};
 use crate::planning::wait_for;
 
@@ -74,7 +74,7 @@ pub(crate) struct Query<'q> {
 impl Query<'_> {
     /// Makes the plan for so many workers, each of which works on a batch in so many slices.
     pub(crate) fn plan(self, workers: usize, slices: usize) -> Result<Planned> {
-        let available = Reads::available(self.source.fields.as_ref());
+        let available = self.source.0.schema();
         let noted = Noted::default();
         let table = |numbered| BatchTable::new(&available, numbered, slices, noted.clone());
         let numbered = Arc::new(table(true));
@@ -116,15 +116,10 @@ impl Query<'_> {
         if whose == Whose::Id && !places.contains(&0) {
             places.insert(0, 0);
         }
-        let columns = places.iter().map(|place| match place.checked_sub(1) {
-            None => Source::Id,
-            Some(field) => Source::Body(field),
-        });
         let schema = available.project(&places);
         let reads = Reads {
-            fields: self.source.fields.clone(),
-            check: self.source.check,
-            columns: columns.collect(),
+            columns: self.source.0.at(&places),
+            sources: self.source.0.clone(),
             schema: Arc::new(schema.map_err(DataFusionError::from)?),
         };
         let plan_of = |(plan, clock)| MicroPlan {

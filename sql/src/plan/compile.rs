@@ -19,21 +19,16 @@ use super::join::{Keep, Side, StaticJoin};
 use super::{Program, Step, refuse};
 use crate::clock::{self, BatchClock};
 use crate::error::{Result, SqlError};
-use crate::input::{Reads, Source};
-use crate::parsing_check::ParsingCheck;
+use crate::input::{Reads, Sources};
 use crate::planning::wait_for;
 
 /// The requests, as a table to plan with. It holds no rows.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestSource {
-    /// What bodies are parsed into; none when they are not parsed.
-    pub(crate) fields: Option<Fields>,
-    pub(crate) check: ParsingCheck,
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestSource(pub(crate) Sources);
 
 impl TableSource for RequestSource {
     fn schema(&self) -> SchemaRef {
-        Arc::new(Reads::available(self.fields.as_ref()))
+        Arc::new(self.0.schema())
     }
 }
 
@@ -99,15 +94,9 @@ impl Compiler<'_> {
             Some(projection) => projection.clone(),
             None => (0..available.fields().len()).collect(),
         };
-        // The id is the first column, and the fields of the body follow.
-        let columns = indices.iter().map(|index| match index.checked_sub(1) {
-            None => Source::Id,
-            Some(field) => Source::Body(field),
-        });
         self.reads = Some(Reads {
-            fields: source.fields.clone(),
-            check: source.check,
-            columns: columns.collect(),
+            columns: source.0.at(&indices),
+            sources: source.0.clone(),
             schema: Arc::new(available.project(&indices).map_err(DataFusionError::from)?),
         });
         scan.filters
