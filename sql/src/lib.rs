@@ -77,7 +77,9 @@ pub use datafusion;
 
 /// What a program with columns names: DataFusion's own prelude, and what this crate adds to it.
 pub mod prelude {
-    pub use crate::functions::request_to_string;
+    pub use crate::functions::{
+        binary_to_response, empty_response, request_to_string, string_to_response,
+    };
     pub use crate::{ColumnStream, Columns, ParsingCheck, ReplyMode, col};
     pub use datafusion::prelude::*;
 }

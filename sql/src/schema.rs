@@ -100,35 +100,52 @@ pub(crate) const REQUEST: &str = "request";
 
 /// Spark's type of a request.
 pub(crate) fn request_field() -> Field {
-    let text = |name| Field::new(name, DataType::Utf8, true);
-    let flag = |name| Field::new(name, DataType::Boolean, true);
-    let header = vec![text("name"), text("value")];
-    let version = vec![
-        text("protocol"),
-        Field::new("major", DataType::Int32, true),
-        Field::new("minor", DataType::Int32, true),
-    ];
+    let line = vec![text("method"), text("uri"), version_field()];
+    let line = Field::new_struct("requestLine", line, true);
+    Field::new_struct(REQUEST, vec![line, headers_field(), entity_field()], true)
+}
+
+/// Spark's type of a response.
+pub(crate) fn response_type() -> DataType {
     let line = vec![
-        text("method"),
-        text("uri"),
-        Field::new_struct("protocolVersion", version, true),
+        version_field(),
+        Field::new("statusCode", DataType::Int32, true),
+        text("reasonPhrase"),
     ];
+    let line = Field::new_struct("statusLine", line, true);
+    DataType::Struct(vec![headers_field(), entity_field(), line, text("locale")].into())
+}
+
+fn headers_field() -> Field {
+    Field::new_list("headers", header_field("element"), true)
+}
+
+fn entity_field() -> Field {
+    let flag = |name| Field::new(name, DataType::Boolean, true);
     let entity = vec![
         Field::new("content", DataType::Binary, true),
-        Field::new_struct("contentEncoding", header.clone(), true),
+        header_field("contentEncoding"),
         Field::new("contentLength", DataType::Int64, true),
-        Field::new_struct("contentType", header.clone(), true),
+        header_field("contentType"),
         flag("isChunked"),
         flag("isRepeatable"),
         flag("isStreaming"),
     ];
-    let headers = Field::new_list("headers", Field::new_struct("element", header, true), true);
-    let fields = vec![
-        Field::new_struct("requestLine", line, true),
-        headers,
-        Field::new_struct("entity", entity, true),
-    ];
-    Field::new_struct(REQUEST, fields, true)
+    Field::new_struct("entity", entity, true)
+}
+
+fn header_field(name: &str) -> Field {
+    Field::new_struct(name, vec![text("name"), text("value")], true)
+}
+
+fn version_field() -> Field {
+    let number = |name| Field::new(name, DataType::Int32, true);
+    let fields = vec![text("protocol"), number("major"), number("minor")];
+    Field::new_struct("protocolVersion", fields, true)
+}
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
 }
 
 fn supported(field: &Field, path: &str) -> Result<()> {

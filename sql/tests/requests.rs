@@ -145,6 +145,32 @@ fn its_parts_in_sql() -> Result<()> {
 }
 
 #[test]
+fn responses_with_a_status_of_their_own() -> Result<()> {
+    let query = "SELECT CASE WHEN n = 0 THEN empty_response(404) \
+        WHEN n = 1 THEN string_to_response('made', 201, 'Created') \
+        WHEN n = 2 THEN binary_to_response(X'00ff', 202) \
+        WHEN n = 3 THEN string_to_response('plain') \
+        WHEN n = 4 THEN string_to_response('odd', 77) \
+        WHEN n = 5 THEN string_to_response(NULL, CAST(NULL AS INT)) END AS r FROM requests";
+    let mut service = service(columns().parse_query("n INT")?, query)?;
+    let mut get = |n: i32| {
+        let reply = service.get(&format!("/?n={n}"));
+        let content_type = reply.header("content-type").map(str::to_owned);
+        (reply.status, content_type, reply.body)
+    };
+    let text = Some("text/plain; charset=utf-8".to_owned());
+    assert_eq!(get(0), (404, None, vec![]));
+    assert_eq!(get(1), (201, text.clone(), b"made".to_vec()));
+    let bytes = Some("application/octet-stream".to_owned());
+    assert_eq!(get(2), (202, bytes, vec![0, 0xff]));
+    assert_eq!(get(3), (200, text, b"plain".to_vec()));
+    assert_eq!(get(4).0, 500, "77 is no status");
+    assert_eq!(get(5).0, 200);
+    assert_eq!(get(6), (200, None, vec![]), "no response is an empty one");
+    Ok(())
+}
+
+#[test]
 fn bodies_as_they_are() -> Result<()> {
     let mut bytes = service(columns().parse_bytes()?, "SELECT bytes AS r FROM requests")?;
     let reply = bytes.post([0, 1, 0xff]);

@@ -13,6 +13,9 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::DataType;
 use snapback::Reply;
 
+use crate::functions::ResponseRow;
+use crate::schema;
+
 pub use mode::{ReplyMode, UnknownReplyMode};
 
 /// The column that `make_reply` answers with.
@@ -32,6 +35,8 @@ enum Kind {
     Bytes,
     /// A struct, a map, or a list of those: bare JSON.
     Document,
+    /// A response with its own status and headers.
+    Response,
     /// Anything else: `{"name":value}`, and `{}` for null.
     Value,
     /// The type of nothing but null: an empty body.
@@ -100,12 +105,31 @@ impl ReplyColumn {
             Kind::Text => reply.text(text(column, row)),
             Kind::Bytes => reply.bytes(bytes(column, row)),
             Kind::Document => reply.json_with(|out| json::write_value(out, column, row)),
+            Kind::Response => respond(&ResponseRow::of(column, row), reply),
         }
+    }
+}
+
+/// Answers with a response. What it says of its length and its coding is the server's own.
+fn respond(response: &ResponseRow<'_>, reply: &mut Reply<'_>) {
+    reply.status(response.status());
+    let mut has_type = false;
+    for (name, value) in response.headers() {
+        has_type |= name.eq_ignore_ascii_case("content-type");
+        reply.header(name, value);
+    }
+    if let (false, Some(content_type)) = (has_type, response.content_type()) {
+        reply.content_type(content_type);
+    }
+    match response.content() {
+        Some(content) => reply.bytes(content),
+        None => reply.empty(),
     }
 }
 
 fn kind(data_type: &DataType) -> Kind {
     match data_type {
+        response if response.equals_datatype(&schema::response_type()) => Kind::Response,
         DataType::Null => Kind::Null,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
         DataType::Binary

@@ -1,5 +1,7 @@
 //! Functions of SQL over requests and responses, by Spark Serving's names.
 
+mod response;
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
@@ -12,10 +14,16 @@ use datafusion::logical_expr::{
 use datafusion::prelude::{Expr, SessionContext};
 
 use crate::schema;
+pub(crate) use response::ResponseRow;
+use response::{Kind, ToResponse};
+pub use response::{binary_to_response, empty_response, string_to_response};
 
 /// Makes the functions of this crate known to a context.
 pub(crate) fn register(context: &SessionContext) {
     context.register_udf(ScalarUDF::from(RequestToString::new()));
+    for kind in [Kind::Text, Kind::Bytes, Kind::Empty] {
+        context.register_udf(ScalarUDF::from(ToResponse::new(kind)));
+    }
 }
 
 /// The body of a request as a text: Spark Serving's `request_to_string`. A request whose body is not
