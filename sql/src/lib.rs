@@ -56,6 +56,8 @@ mod evaluation;
 mod failure;
 pub mod functions;
 mod input;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod micro;
 mod operator;
 mod parsing_check;

@@ -375,6 +375,12 @@ impl<S, O> ColumnStream<S, O> {
         ColumnStream { reply_mode, ..self }
     }
 
+    /// Where the requests come from, and the plan so far.
+    #[cfg(feature = "internals")]
+    pub(crate) fn planned(&self) -> Result<(RequestSource, DataFrame)> {
+        Ok((self.source.clone(), self.frame()?))
+    }
+
     /// The plan so far.
     fn frame(&self) -> Result<DataFrame> {
         if let Some(steps) = &self.steps {

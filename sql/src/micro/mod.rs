@@ -17,4 +17,6 @@ mod tables;
 
 pub(crate) use carry::repartitions;
 pub(crate) use crew::{Crew, Done, Job, Work};
+#[cfg(feature = "internals")]
+pub(crate) use plan::MicroPlan;
 pub(crate) use plan::{Planned, Query};
