@@ -35,8 +35,9 @@ impl StreamReader {
         self.in_mode(Mode::Distributed)
     }
 
-    /// A web service with one listener, whose requests are worked on in micro-batches, by as many
-    /// threads as there are partitions: Spark Serving's `readStream.server()`.
+    /// A web service with one listener, whose requests are worked on in micro-batches over all
+    /// partitions: Spark Serving's `readStream.server()`. A row-wise plan runs on one thread, any
+    /// other on as many as there are partitions.
     ///
     /// It is for columns; see [`Mode`]. Any plan runs: its aggregates, windows and sorts are over
     /// the micro-batch.

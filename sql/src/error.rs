@@ -84,6 +84,15 @@ pub enum SqlError {
          server() will"
     )]
     Repartitioned,
+    /// There is no column but the request's own.
+    #[error("nothing is there to reply with: select a column beside `id` and `request`")]
+    NothingToReply,
+    /// Tables are to be read again when their files change, and none of them has any.
+    #[error(
+        "reload_tables finds no file: tables that are registered as a file on local disk, by \
+         register_csv and the like, are read anew; a table in memory does not change"
+    )]
+    NoFiles,
     /// DataFusion refused the plan, or could not read a table.
     #[error("{0}")]
     Plan(String, #[source] Box<DataFusionError>),

@@ -15,6 +15,16 @@ pub(crate) struct Part {
     pub(crate) outcome: Result<Rows, Failure>,
 }
 
+impl Part {
+    /// Requests that nothing came of.
+    pub(crate) fn failed(requests: usize) -> Self {
+        Part {
+            requests,
+            outcome: Err(Failure::Panic),
+        }
+    }
+}
+
 /// Evaluates a batch. When that fails, it is halved a few times and then run row by row, so that
 /// only the guilty request fails.
 pub(crate) fn evaluate_in_parts(

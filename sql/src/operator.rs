@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
+use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::compute::filter_record_batch;
@@ -12,11 +13,14 @@ use datafusion::arrow::record_batch::RecordBatch;
 use snapback::{Context, Requests, Row};
 use snapback_operators::{Operator, Replied, Sink, Ticket, Turn};
 
+use crate::error::Result;
 use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
 use crate::failure::Failure;
 use crate::input::{Input, Reads};
 use crate::micro::{Crew, Done, Job};
 use crate::plan::{Program, Rows};
+use crate::planner::Works;
+use crate::reload::Watching;
 use crate::reply::{ReplyColumn, ReplyMode};
 
 /// How long no further failure is written to the log after ten.
@@ -46,18 +50,42 @@ pub struct ColumnOperator {
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) reads: Arc<Reads>,
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) reply: ReplyColumn,
     pub(crate) reply_mode: ReplyMode,
+    /// Reads the tables anew as long as the pipeline is there.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(crate) watching: Option<Watching>,
 }
 
 /// Where batches are evaluated.
 #[derive(Debug)]
 pub(crate) enum Engine {
     /// At the end of the partition's turn.
-    InTurn(Program),
+    InTurn(ArcSwap<Program>),
     /// Beside it.
     Beside(Crew),
+}
+
+impl Engine {
+    /// # Errors
+    ///
+    /// A thread could not be started.
+    pub(crate) fn new(works: Works) -> Result<Self> {
+        Ok(match works {
+            Works::InTurn(program) => Engine::InTurn(ArcSwap::from_pointee(program)),
+            Works::Beside(works, threads) => Engine::Beside(Crew::new(works, threads)?),
+        })
+    }
+
+    /// Runs this from the next batch on. It comes from the same plan.
+    pub(crate) fn exchange(&self, works: Works) {
+        match (self, works) {
+            (Engine::InTurn(current), Works::InTurn(program)) => current.store(Arc::new(program)),
+            (Engine::Beside(crew), Works::Beside(works, _)) => crew.exchange(works),
+            _ => unreachable!("a plan runs in one mode"),
+        }
+    }
 }
 
 /// The micro-batches of one partition, one after the other.
@@ -155,8 +183,7 @@ impl ColumnOperator {
         if self.micro.running.len() == awaited.len() {
             return batch;
         }
-        // It fails only for arrays of different lengths.
-        filter_record_batch(&batch, &awaited).unwrap_or(batch)
+        filter_record_batch(&batch, &awaited).expect("a flag for each row")
     }
 
     /// Answers the requests of a batch, whose tickets come in their order.
@@ -240,9 +267,10 @@ impl Operator<Requests> for ColumnOperator {
 
     fn settle<S: Sink<Replied>>(&mut self, turn: &mut dyn Turn, rest: &mut S) {
         let compiled = Arc::clone(&self.compiled);
-        match &compiled.engine {
+        match &*compiled.engine {
             Engine::InTurn(_) if self.tickets.is_empty() => {}
-            Engine::InTurn(program) => self.run_in_turn(program, turn, rest),
+            // One version of the tables for the whole batch.
+            Engine::InTurn(program) => self.run_in_turn(&program.load(), turn, rest),
             Engine::Beside(crew) => self.run_beside(crew, turn, rest),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::array::timezone::Tz;
+use datafusion::arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit,
+};
 
 use crate::ddl;
 use crate::error::{Result, SqlError};
@@ -12,10 +15,10 @@ use crate::parsing_check::ParsingCheck;
 pub(crate) const ID: &str = "id";
 
 /// The Arrow types that [`crate::input`] has columns for.
-pub(crate) const TYPES: &str = "Boolean, Int8 to Int64, UInt8 to UInt64, Float32, Float64, \
-    Decimal128 with a scale from 0 to its precision, Utf8, LargeUtf8, Utf8View, Binary, \
-    LargeBinary, BinaryView, Date32, Time64(Microsecond), Timestamp in UTC or without a zone, \
-    List, Map with Utf8 keys, Struct";
+pub(crate) const TYPES: &str = "Boolean, Int8 to Int64, UInt8 to UInt64, Float16 to Float64, \
+    Decimal32 to Decimal256 with a scale from 0 to its precision, Utf8, LargeUtf8, Utf8View, \
+    Binary, LargeBinary, BinaryView, Date32, Date64, Time32, Time64, Timestamp without a zone or \
+    in one that is known, List, Map with Utf8 keys, Struct";
 
 /// A schema, or what can be read as one: an Arrow schema, or Spark's DDL string.
 pub trait IntoSchema {
@@ -150,10 +153,12 @@ fn text(name: &str) -> Field {
 
 fn supported(field: &Field, path: &str) -> Result<()> {
     use DataType::{
-        Binary, BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32,
-        Int64, LargeBinary, LargeUtf8, List, Map, Struct, Time64, Timestamp, UInt8, UInt16, UInt32,
-        UInt64, Utf8, Utf8View,
+        Binary, BinaryView, Boolean, Date32, Date64, Decimal32, Decimal64, Decimal128, Decimal256,
+        Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeBinary, LargeUtf8, List, Map,
+        Struct, Time32, Time64, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+
     let unsupported = || SqlError::Type {
         column: path.to_owned(),
         data_type: field.data_type().to_string(),
@@ -168,6 +173,7 @@ fn supported(field: &Field, path: &str) -> Result<()> {
         | UInt16
         | UInt32
         | UInt64
+        | Float16
         | Float32
         | Float64
         | Utf8
@@ -177,10 +183,15 @@ fn supported(field: &Field, path: &str) -> Result<()> {
         | LargeBinary
         | BinaryView
         | Date32
+        | Date64
+        | Time32(Second | Millisecond)
+        | Time64(Microsecond | Nanosecond)
         | Timestamp(_, None) => Ok(()),
-        Time64(datafusion::arrow::datatypes::TimeUnit::Microsecond) => Ok(()),
-        Timestamp(_, Some(zone)) if ["UTC", "+00:00"].contains(&zone.as_ref()) => Ok(()),
-        Decimal128(precision, scale)
+        Timestamp(_, Some(zone)) if zone.parse::<Tz>().is_ok() => Ok(()),
+        Decimal32(precision, scale)
+        | Decimal64(precision, scale)
+        | Decimal128(precision, scale)
+        | Decimal256(precision, scale)
             if u8::try_from(*scale).is_ok_and(|scale| scale <= *precision) =>
         {
             Ok(())

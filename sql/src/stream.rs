@@ -2,25 +2,26 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{JoinType, LogicalPlanBuilder};
-use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident};
-use snapback::{HasMode, Mode, Pipeline, Requests};
-use snapback_operators::{Replied, Then};
+use datafusion::prelude::{Expr, SessionConfig, SessionContext};
+use snapback::{Pipeline, Requests};
 
 use crate::error::{Result, SqlError};
 use crate::functions;
-use crate::input::{Body, Reads, Sources};
-use crate::micro::{Crew, Planned, Query, Work, repartitions};
-use crate::operator::{ColumnOperator, Compiled, Engine};
+use crate::input::{Body, Sources};
 use crate::parsing_check::ParsingCheck;
-use crate::plan::{RequestSource, compile};
+use crate::plan::RequestSource;
 use crate::planning::wait_for;
-use crate::reply::{ReplyColumn, ReplyMode};
+use crate::reply::ReplyMode;
 use crate::schema::{self, IntoSchema};
+
+mod make_reply;
 
 /// The name of the stream in SQL.
 pub const REQUESTS: &str = "requests";
@@ -64,6 +65,7 @@ impl<S, O> Columns<S, O> for Pipeline<S, Requests, O> {
             source: RequestSource::default(),
             steps: None,
             reply_mode: ReplyMode::default(),
+            reload_every: None,
         }
     }
 }
@@ -79,6 +81,7 @@ pub struct ColumnStream<S, O> {
     /// What is planned so far; nothing but the requests themselves at first.
     steps: Option<DataFrame>,
     reply_mode: ReplyMode,
+    reload_every: Option<Duration>,
 }
 
 impl<S, O> ColumnStream<S, O> {
@@ -375,6 +378,29 @@ impl<S, O> ColumnStream<S, O> {
         ColumnStream { reply_mode, ..self }
     }
 
+    /// Looks so often whether a file of the tables has changed, and if so reads them anew, beside the
+    /// requests: a batch sees the old tables or the new ones, never some of each. What cannot be read
+    /// is told to the log, and the old tables stay.
+    ///
+    /// Tables of files on local disk are looked at; replace a file by renaming another one over it,
+    /// or it may be read half-written.
+    #[must_use]
+    pub fn reload_tables(self, every: Duration) -> Self {
+        ColumnStream {
+            reload_every: Some(every),
+            ..self
+        }
+    }
+
+    /// The columns that there are now.
+    ///
+    /// # Errors
+    ///
+    /// What DataFusion refuses.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        Ok(Arc::clone(self.frame()?.schema().inner()))
+    }
+
     /// Where the requests come from, and the plan so far.
     #[cfg(feature = "internals")]
     pub(crate) fn planned(&self) -> Result<(RequestSource, DataFrame)> {
@@ -392,96 +418,6 @@ impl<S, O> ColumnStream<S, O> {
         Ok(DataFrame::new(self.context.state(), plan))
     }
 }
-
-impl<S: HasMode, O> ColumnStream<S, O> {
-    /// Answers each request with a column, and compiles the plan.
-    ///
-    /// | column | body | content type |
-    /// |---|---|---|
-    /// | text | as it is | `text/plain; charset=utf-8` |
-    /// | bytes | as they are | `application/octet-stream` |
-    /// | struct, map, list of those | JSON | `application/json` |
-    /// | anything else | `{"name":value}`, where `name` is the column's | `application/json` |
-    /// | null of anything else | `{}` | `application/json` |
-    /// | any other null | empty | none |
-    ///
-    /// Tables that are joined are read now.
-    ///
-    /// # Errors
-    ///
-    /// [`SqlError::NotRowWise`] for a plan that needs more than the row at hand,
-    /// [`SqlError::NotFromRequests`] for one that reads no requests, and what DataFusion refuses.
-    pub fn make_reply(
-        self,
-        expression: Expr,
-    ) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
-        let reply_mode = self.reply_mode;
-        let (reads, engine, reply) = self.plan_reply(expression)?;
-        let compiled = Compiled {
-            reads: Arc::new(reads),
-            engine,
-            reply,
-            reply_mode,
-        };
-        Ok(self.pipeline.then(ColumnOperator::new(Arc::new(compiled))))
-    }
-
-    fn plan_reply(&self, expression: Expr) -> Result<(Reads, Engine, ReplyColumn)> {
-        let frame = self.frame()?;
-        let id = frame.schema().field_with_unqualified_name(schema::ID).ok();
-        let has_id = id.is_some_and(|id| id.data_type() == schema::id_field().data_type());
-        let with_id = match has_id {
-            true => {
-                let id = ident(schema::ID).alias(REPLY_ID);
-                let frame = frame.clone().select(vec![expression.clone(), id])?;
-                Some(frame.into_parts().1)
-            }
-            false => None,
-        };
-        let (state, plan) = frame.select(vec![expression])?.into_parts();
-        let field = plan.schema().field(0);
-        let reply = ReplyColumn::new(field.name(), field.data_type());
-        let (mode, partitions) = (
-            self.pipeline.origin().mode(),
-            self.pipeline.origin().partitions(),
-        );
-        if mode == Mode::Distributed && repartitions(&plan)? {
-            return Err(SqlError::Repartitioned);
-        }
-        let compiled = compile(&state, plan.clone());
-        if mode == Mode::Continuous {
-            let (reads, program) = compiled?;
-            return Ok((reads, Engine::InTurn(program), reply));
-        }
-        let (workers, slices) = match mode {
-            Mode::Server => (1, partitions),
-            _ => (partitions, 1),
-        };
-        let (reads, works, threads) = match compiled {
-            Ok((reads, program)) => {
-                let program = Arc::new(program);
-                let works = (0..workers).map(|_| Work::Program(Arc::clone(&program)));
-                (reads, works.collect(), 1)
-            }
-            Err(SqlError::NotRowWise(_)) => {
-                let source = &self.source;
-                let query = Query {
-                    state: &state,
-                    source,
-                    plan,
-                    with_id,
-                };
-                let Planned { reads, plans } = query.plan(workers, slices)?;
-                (reads, plans.into_iter().map(Work::Plan).collect(), slices)
-            }
-            Err(error) => return Err(error),
-        };
-        Ok((reads, Engine::Beside(Crew::new(works, threads)?), reply))
-    }
-}
-
-/// The name of the id behind a reply, where no other column has it.
-const REPLY_ID: &str = "__snapback_id";
 
 /// A stream is asked, not changed: no `CREATE`, no `INSERT`, no `SET`.
 fn only_queries() -> datafusion::prelude::SQLOptions {

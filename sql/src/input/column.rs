@@ -1,7 +1,7 @@
 //! One column of the batch at hand.
 
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::fault::Fault;
 use super::nested::{ListColumn, MapColumn, StructColumn};
@@ -89,10 +89,6 @@ pub(super) fn column(field: &FieldRef) -> Box<dyn Column> {
         DataType::List(element) => Box::new(ListColumn::new(element)),
         DataType::Map(entries, sorted) => Box::new(MapColumn::new(entries, *sorted)),
         DataType::Struct(fields) => Box::new(StructColumn::new(fields)),
-        DataType::Time64(TimeUnit::Microsecond) => primitive::time(data_type),
-        DataType::Timestamp(unit, _) => primitive::timestamp(data_type, *unit),
-        DataType::Decimal128(..) => primitive::decimal(data_type),
-        DataType::Date32 => primitive::date(data_type),
-        _ => primitive::number(data_type),
+        _ => primitive::column(data_type),
     }
 }

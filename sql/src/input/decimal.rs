@@ -1,17 +1,24 @@
 //! Decimals: exact or refused, never rounded.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, i256};
 use simd_json::{Node, StaticNode};
 
 /// How many significant digits a JSON number keeps on its way through a double.
 const EXACT_DIGITS: u32 = 15;
+
+/// How many digits are read, of whatever type.
+const MOST_DIGITS: u32 = 38;
 
 /// A decimal from a number or from a text.
 ///
 /// A JSON number with a fraction has been read as a double, which keeps 15 digits. One that shows
 /// more may not be what was sent: it does not fit, and is to be sent as text.
 pub(super) fn read(node: &Node<'_>, data_type: &DataType) -> Option<i128> {
-    let DataType::Decimal128(precision, scale) = data_type else {
+    let (DataType::Decimal32(precision, scale)
+    | DataType::Decimal64(precision, scale)
+    | DataType::Decimal128(precision, scale)
+    | DataType::Decimal256(precision, scale)) = data_type
+    else {
         return None;
     };
     let scale = u32::try_from(*scale).ok()?;
@@ -25,7 +32,17 @@ pub(super) fn read(node: &Node<'_>, data_type: &DataType) -> Option<i128> {
         Node::String(text) => Parts::parse(text)?,
         _ => return None,
     };
-    parts.scaled(u32::from(*precision), scale)
+    parts.scaled(u32::from(*precision).min(MOST_DIGITS), scale)
+}
+
+/// The same where the type has fewer bits; what has its precision has room.
+pub(super) fn narrow<N: TryFrom<i128>>(node: &Node<'_>, data_type: &DataType) -> Option<N> {
+    N::try_from(read(node, data_type)?).ok()
+}
+
+/// The same where the type has more; beyond 38 digits, its scale included, nothing fits.
+pub(super) fn wide(node: &Node<'_>, data_type: &DataType) -> Option<i256> {
+    read(node, data_type).map(i256::from_i128)
 }
 
 /// `digits * 10^exponent`.

@@ -7,9 +7,11 @@ use datafusion::arrow::array::{
     PrimitiveArray,
 };
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use simd_json::{Node, StaticNode};
 
@@ -17,6 +19,8 @@ use super::column::{Column, Fit};
 use super::fault::Fault;
 use super::tape::Value;
 use super::{decimal, time};
+
+type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// How a value is read from its node; `None` when it does not fit the type.
 type Read<T> = fn(&Node<'_>, &DataType) -> Option<<T as ArrowPrimitiveType>::Native>;
@@ -124,49 +128,47 @@ impl Column for BooleanColumn {
     }
 }
 
-/// A column of integers or floats.
-pub(super) fn number(data_type: &DataType) -> Box<dyn Column> {
-    match data_type {
-        DataType::Int8 => PrimitiveColumn::<Int8Type>::boxed(data_type, integer),
-        DataType::Int16 => PrimitiveColumn::<Int16Type>::boxed(data_type, integer),
-        DataType::Int32 => PrimitiveColumn::<Int32Type>::boxed(data_type, integer),
-        DataType::Int64 => PrimitiveColumn::<Int64Type>::boxed(data_type, integer),
-        DataType::UInt8 => PrimitiveColumn::<UInt8Type>::boxed(data_type, integer),
-        DataType::UInt16 => PrimitiveColumn::<UInt16Type>::boxed(data_type, integer),
-        DataType::UInt32 => PrimitiveColumn::<UInt32Type>::boxed(data_type, integer),
-        DataType::UInt64 => PrimitiveColumn::<UInt64Type>::boxed(data_type, integer),
-        DataType::Float32 => PrimitiveColumn::<Float32Type>::boxed(data_type, float32),
-        DataType::Float64 => PrimitiveColumn::<Float64Type>::boxed(data_type, float64),
-        other => unreachable!("the schema let {other} pass, which has no column"),
+/// A column of numbers, dates or times.
+pub(super) fn column(data_type: &DataType) -> Box<dyn Column> {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+
+    fn new<T: ArrowPrimitiveType>(data_type: &DataType, read: Read<T>) -> Box<dyn Column> {
+        PrimitiveColumn::<T>::boxed(data_type, read)
     }
-}
 
-pub(super) fn decimal(data_type: &DataType) -> Box<dyn Column> {
-    PrimitiveColumn::<Decimal128Type>::boxed(data_type, decimal::read)
-}
-
-pub(super) fn date(data_type: &DataType) -> Box<dyn Column> {
-    PrimitiveColumn::<Date32Type>::boxed(data_type, time::date)
-}
-
-pub(super) fn time(data_type: &DataType) -> Box<dyn Column> {
-    PrimitiveColumn::<Time64MicrosecondType>::boxed(data_type, time::of_day)
-}
-
-pub(super) fn timestamp(data_type: &DataType, unit: TimeUnit) -> Box<dyn Column> {
-    match unit {
-        TimeUnit::Second => {
-            PrimitiveColumn::<TimestampSecondType>::boxed(data_type, time::timestamp)
+    match data_type {
+        DataType::Int8 => new::<Int8Type>(data_type, integer),
+        DataType::Int16 => new::<Int16Type>(data_type, integer),
+        DataType::Int32 => new::<Int32Type>(data_type, integer),
+        DataType::Int64 => new::<Int64Type>(data_type, integer),
+        DataType::UInt8 => new::<UInt8Type>(data_type, integer),
+        DataType::UInt16 => new::<UInt16Type>(data_type, integer),
+        DataType::UInt32 => new::<UInt32Type>(data_type, integer),
+        DataType::UInt64 => new::<UInt64Type>(data_type, integer),
+        DataType::Float16 => new::<Float16Type>(data_type, float16),
+        DataType::Float32 => new::<Float32Type>(data_type, float32),
+        DataType::Float64 => new::<Float64Type>(data_type, float64),
+        DataType::Decimal32(..) => new::<Decimal32Type>(data_type, decimal::narrow),
+        DataType::Decimal64(..) => new::<Decimal64Type>(data_type, decimal::narrow),
+        DataType::Decimal128(..) => new::<Decimal128Type>(data_type, decimal::read),
+        DataType::Decimal256(..) => new::<Decimal256Type>(data_type, decimal::wide),
+        DataType::Date32 => new::<Date32Type>(data_type, time::date),
+        DataType::Date64 => new::<Date64Type>(data_type, time::date_in_ms),
+        DataType::Time32(Second) => new::<Time32SecondType>(data_type, time::second_of_day),
+        DataType::Time32(_) => new::<Time32MillisecondType>(data_type, time::ms_of_day),
+        DataType::Time64(Nanosecond) => new::<Time64NanosecondType>(data_type, time::ns_of_day),
+        DataType::Time64(_) => new::<Time64MicrosecondType>(data_type, time::us_of_day),
+        DataType::Timestamp(Second, _) => new::<TimestampSecondType>(data_type, time::timestamp),
+        DataType::Timestamp(Millisecond, _) => {
+            new::<TimestampMillisecondType>(data_type, time::timestamp)
         }
-        TimeUnit::Millisecond => {
-            PrimitiveColumn::<TimestampMillisecondType>::boxed(data_type, time::timestamp)
+        DataType::Timestamp(Microsecond, _) => {
+            new::<TimestampMicrosecondType>(data_type, time::timestamp)
         }
-        TimeUnit::Microsecond => {
-            PrimitiveColumn::<TimestampMicrosecondType>::boxed(data_type, time::timestamp)
+        DataType::Timestamp(Nanosecond, _) => {
+            new::<TimestampNanosecondType>(data_type, time::timestamp)
         }
-        TimeUnit::Nanosecond => {
-            PrimitiveColumn::<TimestampNanosecondType>::boxed(data_type, time::timestamp)
-        }
+        other => unreachable!("the schema let {other} pass, which has no column"),
     }
 }
 
@@ -202,5 +204,12 @@ fn float32(node: &Node<'_>, data_type: &DataType) -> Option<f32> {
         reason = "the nearest float is meant"
     )]
     let narrow = wide as f32;
+    (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
+}
+
+/// The nearest half; as with [`float32`], a number beyond the largest does not fit.
+fn float16(node: &Node<'_>, data_type: &DataType) -> Option<Half> {
+    let wide = float64(node, data_type)?;
+    let narrow = Half::from_f64(wide);
     (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
 }

@@ -2,12 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::task::Waker;
 use std::thread;
 
+use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use datafusion::arrow::record_batch::RecordBatch;
+use snapback_operators::discard_payload;
 use tokio::runtime::{Builder, Runtime};
 
 use super::plan::MicroPlan;
@@ -41,7 +43,13 @@ pub(crate) type Done = Arc<ArrayQueue<Vec<Part>>>;
 /// anything any more.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    workers: Vec<Sender<Job>>,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    jobs: Sender<Job>,
+    work: Arc<ArcSwap<Work>>,
 }
 
 impl Crew {
@@ -53,6 +61,11 @@ impl Crew {
         let mut workers = Vec::new();
         for (index, work) in works.into_iter().enumerate() {
             let (sender, jobs) = mpsc::channel();
+            let work = Arc::new(ArcSwap::from_pointee(work));
+            workers.push(Worker {
+                jobs: sender,
+                work: Arc::clone(&work),
+            });
             let mut runtime = match threads {
                 1 => Builder::new_current_thread(),
                 _ => Builder::new_multi_thread(),
@@ -63,37 +76,63 @@ impl Crew {
                 .build()?;
             thread::Builder::new()
                 .name(format!("snapback-batch-{index}"))
-                .spawn(move || work.run(&jobs, &runtime))?;
-            workers.push(sender);
+                .spawn(move || run(&work, &jobs, &runtime))?;
         }
         Ok(Crew { workers })
     }
 
-    /// Hands a job to the worker of a partition. When it has died, which no request can bring about,
-    /// the requests are left to their deadlines.
+    /// From its next job on each worker does this.
+    pub(crate) fn exchange(&self, works: Vec<Work>) {
+        for (worker, work) in self.workers.iter().zip(works) {
+            worker.work.store(Arc::new(work));
+        }
+    }
+
+    /// Hands a job to the worker of a partition. When its thread has gone, the job fails at once.
     pub(crate) fn begin(&self, partition: u32, job: Job) {
         let worker = partition as usize % self.workers.len().max(1);
-        if self.workers[worker].send(job).is_err() {
+        if let Err(SendError(job)) = self.workers[worker].jobs.send(job) {
             tracing::error!("the thread that works on micro-batches is gone");
+            let requests = job.batch.num_rows();
+            job.end(vec![Part::failed(requests)]);
         }
     }
 }
 
-impl Work {
-    fn run(&self, jobs: &Receiver<Job>, runtime: &Runtime) {
-        while let Ok(Job { batch, done, waker }) = jobs.recv() {
-            if let Work::Program(program) = self {
+impl Job {
+    /// Who began the batch may be gone; then so is the place.
+    fn end(self, parts: Vec<Part>) {
+        let _ = self.done.push(parts);
+        self.waker.wake();
+    }
+}
+
+/// Works on what comes, until nobody can send anything any more.
+fn run(work: &ArcSwap<Work>, jobs: &Receiver<Job>, runtime: &Runtime) {
+    while let Ok(job) = jobs.recv() {
+        let batch = job.batch.clone();
+        let requests = batch.num_rows();
+        // A panic of an evaluation is caught where it fails a request; any other fails the batch, not
+        // the thread.
+        let parts = catch_unwind(AssertUnwindSafe(|| {
+            // One version of the tables for the whole batch.
+            let work = work.load_full();
+            if let Work::Program(program) = &*work {
                 program.begin_batch();
             }
             let mut parts = Vec::new();
-            let evaluate = &mut |batch| self.evaluate(batch, runtime);
+            let evaluate = &mut |batch| work.evaluate(batch, runtime);
             evaluate_in_parts(batch, MOST_HALVINGS, evaluate, &mut parts);
-            // Who began the batch may be gone; then so is the place.
-            let _ = done.push(parts);
-            waker.wake();
-        }
+            parts
+        }));
+        job.end(parts.unwrap_or_else(|payload| {
+            discard_payload(payload);
+            vec![Part::failed(requests)]
+        }));
     }
+}
 
+impl Work {
     fn evaluate(
         &self,
         batch: RecordBatch,

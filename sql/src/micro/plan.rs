@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::UInt32Type;
 use datafusion::catalog::default_table_source::provider_as_source;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result as PlanResult, resources_err};
 use datafusion::error::DataFusionError;
@@ -15,7 +17,9 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{
+    ExecutionPlan, SendableRecordBatchStream, execute_stream_partitioned,
+};
 use datafusion::prelude::{Column, Expr, SessionConfig};
 use futures::StreamExt;
 
@@ -174,19 +178,8 @@ impl MicroPlan {
         // Without this the state of the last batch would be in the plan: rows of a join, and so on.
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let schema = plan.schema();
-        let mut stream = execute_stream(plan, Arc::new(context))?;
-        let (mut batches, mut rows) = (Vec::new(), 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            rows += batch.num_rows();
-            if rows > MOST_ROWS {
-                return resources_err!(
-                    "the plan makes more than {MOST_ROWS} rows of {} requests",
-                    requests.num_rows()
-                );
-            }
-            batches.push(batch);
-        }
+        let streams = execute_stream_partitioned(plan, Arc::new(context))?;
+        let batches = rows_of(streams).await?;
         let batch = concat_batches(&schema, &batches)?;
         let numbers = match self.whose {
             Whose::Number => batch.column(1).as_primitive::<UInt32Type>().clone(),
@@ -194,6 +187,41 @@ impl MicroPlan {
         };
         in_order(&batch.project(&[0])?, &numbers)
     }
+}
+
+/// The rows of all partitions of a plan, which run side by side; they come in the order of the
+/// partitions, so that of several rows of a request the same one is the first each time.
+async fn rows_of(mut partitions: Vec<SendableRecordBatchStream>) -> PlanResult<Vec<RecordBatch>> {
+    let rows = Arc::new(AtomicUsize::new(0));
+    if partitions.len() == 1 {
+        return rows_in(partitions.remove(0), rows).await;
+    }
+    let spawn = |partition| SpawnedTask::spawn(rows_in(partition, Arc::clone(&rows)));
+    let tasks: Vec<_> = partitions.into_iter().map(spawn).collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        // A panic goes on here; a task that was cancelled had nobody to wait for it.
+        let rows = task.join_unwind().await;
+        all.extend(rows.map_err(|error| DataFusionError::External(Box::new(error)))??);
+    }
+    Ok(all)
+}
+
+/// The rows of one partition. Those of all are counted together.
+async fn rows_in(
+    mut partition: SendableRecordBatchStream,
+    rows: Arc<AtomicUsize>,
+) -> PlanResult<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    while let Some(batch) = partition.next().await {
+        let batch = batch?;
+        let before = rows.fetch_add(batch.num_rows(), Ordering::Relaxed);
+        if before + batch.num_rows() > MOST_ROWS {
+            return resources_err!("the plan makes more than {MOST_ROWS} rows");
+        }
+        batches.push(batch);
+    }
+    Ok(batches)
 }
 
 /// The numbers of the requests that have these ids, by the column of all ids.

@@ -1,0 +1,153 @@
+//! Tables whose files change while they are served.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Weak;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::default_table_source::source_as_provider;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::error::Result as PlanResult;
+use datafusion::logical_expr::LogicalPlan;
+
+use crate::error::{Result, SqlError};
+use crate::operator::Engine;
+use crate::plan::is_requests;
+use crate::planner::Planner;
+
+/// How many levels of folders of a table are looked into.
+const MOST_LEVELS: usize = 8;
+
+/// The files of a plan's tables, as they were when they were looked at last.
+pub(crate) struct Watched {
+    roots: BTreeSet<PathBuf>,
+    every: Duration,
+    seen: Vec<Stamp>,
+}
+
+/// Whoever has this wants the tables to be looked at.
+#[derive(Debug)]
+pub(crate) struct Watching(
+    #[expect(dead_code, reason = "its end is what is told")] Sender<Infallible>,
+);
+
+/// What tells a file from the one that it was: path, inode, length, time of the last change.
+type Stamp = (PathBuf, u64, u64, (i64, i64));
+
+impl Watched {
+    /// The files of the plan's tables.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::NoFiles`] when there are none.
+    pub(crate) fn of(plan: &LogicalPlan, every: Duration) -> Result<Self> {
+        let mut roots = BTreeSet::new();
+        add_files(plan, &mut roots)?;
+        if roots.is_empty() {
+            return Err(SqlError::NoFiles);
+        }
+        let seen = stamps(&roots);
+        Ok(Watched { roots, every, seen })
+    }
+
+    /// Looks at them from now on, on a thread that ends when what this gives is dropped.
+    pub(crate) fn begin(mut self, planner: Planner, engine: Weak<Engine>) -> Result<Watching> {
+        let (watching, gone) = mpsc::channel();
+        thread::Builder::new()
+            .name("snapback-tables".to_owned())
+            .spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = gone.recv_timeout(self.every) {
+                    self.look(&planner, &engine);
+                }
+            })?;
+        Ok(Watching(watching))
+    }
+
+    /// Reads the tables anew, if their files have changed.
+    fn look(&mut self, planner: &Planner, engine: &Weak<Engine>) {
+        let now = stamps(&self.roots);
+        if now == self.seen {
+            return;
+        }
+        // It is not tried again before they change again.
+        self.seen = now;
+        let caches = &planner.state.runtime_env().cache_manager;
+        if let Some(files) = caches.get_list_files_cache() {
+            files.clear();
+        }
+        if let Some(statistics) = caches.get_file_statistic_cache() {
+            statistics.clear();
+        }
+        caches.get_file_metadata_cache().clear();
+        match planner.plan() {
+            Ok((_, works)) => {
+                if let Some(engine) = engine.upgrade() {
+                    engine.exchange(works);
+                    tracing::info!("the tables of a column pipeline were read anew");
+                }
+            }
+            Err(error) => tracing::warn!(
+                "the tables of a column pipeline have changed and cannot be read, so the old ones \
+                 stay: {error}"
+            ),
+        }
+    }
+}
+
+fn add_files(plan: &LogicalPlan, roots: &mut BTreeSet<PathBuf>) -> PlanResult<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && !is_requests(scan)
+        {
+            add_files_of(source_as_provider(&scan.source)?.as_ref(), roots)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn add_files_of(table: &dyn TableProvider, roots: &mut BTreeSet<PathBuf>) -> PlanResult<()> {
+    if let Some(files) = table.downcast_ref::<ListingTable>() {
+        let paths = files.table_paths().iter();
+        roots.extend(paths.filter_map(|path| path.get_url().to_file_path().ok()));
+    }
+    // A view is the plan of another query.
+    match table.get_logical_plan() {
+        Some(plan) => add_files(&plan, roots),
+        None => Ok(()),
+    }
+}
+
+fn stamps(roots: &BTreeSet<PathBuf>) -> Vec<Stamp> {
+    let mut stamps = Vec::new();
+    for root in roots {
+        add_stamps(root, MOST_LEVELS, &mut stamps);
+    }
+    stamps.sort();
+    stamps
+}
+
+/// A file that is not there now has no stamp: that, too, is a change.
+fn add_stamps(path: &Path, levels: usize, stamps: &mut Vec<Stamp>) {
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    if !metadata.is_dir() {
+        let changed = (metadata.mtime(), metadata.mtime_nsec());
+        stamps.push((path.to_owned(), metadata.ino(), metadata.len(), changed));
+        return;
+    }
+    let (Ok(entries), Some(levels)) = (fs::read_dir(path), levels.checked_sub(1)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        add_stamps(&entry.path(), levels, stamps);
+    }
+}
