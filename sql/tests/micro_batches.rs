@@ -4,16 +4,14 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use snapback::{Continuous, Mode, ProcessingTime, Session, Trigger};
-use snapback_sql::datafusion::arrow::array::{AsArray, Int64Array};
-use snapback_sql::datafusion::arrow::datatypes::{DataType, Int64Type};
-use snapback_sql::datafusion::error::{DataFusionError, Result as PlanResult};
-use snapback_sql::datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
+use snapback_sql::datafusion::arrow::datatypes::DataType;
+use snapback_sql::datafusion::error::Result as PlanResult;
+use snapback_sql::datafusion::logical_expr::{ColumnarValue, Volatility};
 use snapback_sql::prelude::*;
 use snapback_sql::{Result, SqlError, context};
 use support::{Client, Service, post, reader_of, serve};
@@ -264,109 +262,6 @@ fn requests_are_repartitioned_at_the_head_alone() -> Result<()> {
         assert_eq!(*reply, json!({"n": n}));
     }
     Ok(())
-}
-
-/// Gives a number back; an error for multiples of 10, a panic for what follows them.
-fn moody() -> ScalarUDF {
-    let moody = |arguments: &[ColumnarValue]| -> PlanResult<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        let numbers = arrays[0].as_primitive::<Int64Type>().iter();
-        let numbers = numbers.map(|number| match number {
-            Some(number) if number % 10 == 0 => {
-                Err(DataFusionError::Execution("not today".to_owned()))
-            }
-            Some(number) if number % 10 == 1 => panic!("not at all"),
-            number => Ok(number),
-        });
-        let numbers: Int64Array = numbers.collect::<PlanResult<_>>()?;
-        Ok(ColumnarValue::Array(std::sync::Arc::new(numbers)))
-    };
-    create_udf(
-        "moody",
-        vec![DataType::Int64],
-        DataType::Int64,
-        Volatility::Volatile,
-        std::sync::Arc::new(moody),
-    )
-}
-
-/// Ten thousand requests at once: some are malformed, some make the plan fail, some clients go away.
-/// All others get what is theirs.
-#[test]
-fn one_request_cannot_hurt_another() -> Result<()> {
-    const CLIENTS: usize = 50;
-    for (mode, query) in [
-        (Mode::Continuous, "SELECT moody(n) AS r FROM requests"),
-        (Mode::Distributed, "SELECT moody(n) AS r FROM requests"),
-        (
-            Mode::Distributed,
-            "SELECT moody(n) AS r FROM requests ORDER BY n",
-        ),
-        (
-            Mode::Server,
-            "SELECT moody(n) AS r, count(*) OVER () AS c FROM requests",
-        ),
-    ] {
-        let functions = context();
-        functions.register_udf(moody());
-        let replies = reader_of(mode, &Session::new(), "api")
-            .load()
-            .expect("good options")
-            .columns_in(&functions)
-            .parse_request("n BIGINT")?
-            .sql(query)?
-            .make_reply(col("r"))?;
-        let service = serve(replies.write_stream());
-        let port = service.port();
-        // All have sent what they have before any reads.
-        let sent = Barrier::new(CLIENTS);
-        std::thread::scope(|scope| {
-            for client in 0..CLIENTS {
-                let sent = &sent;
-                scope.spawn(move || converse(port, client * 200, sent));
-            }
-        });
-        let mut client = service.client();
-        assert_eq!(ask(&mut client, r#"{"n":2}"#), json!({"r": 2}), "{mode:?}");
-    }
-    Ok(())
-}
-
-/// Two hundred requests of one client, from a number on: one in ten malformed, one fails, one panics,
-/// and one is of somebody who goes away before its reply.
-fn converse(port: u16, first: usize, sent: &Barrier) {
-    let numbers = first..first + 200;
-    let body = |n: usize| match n % 10 {
-        5 => r#"{"n":"five"}"#.to_owned(),
-        _ => format!(r#"{{"n":{n}}}"#),
-    };
-    let (mut pipelined, mut leavers) = (Vec::new(), Vec::new());
-    for n in numbers.clone() {
-        let request = post("/api", body(n));
-        if n % 10 == 7 {
-            let mut leaver = Client::connect(("127.0.0.1", port));
-            leaver.send(request);
-            leavers.push(leaver);
-        } else {
-            pipelined.extend(request);
-        }
-    }
-    let mut stayer = Client::connect(("127.0.0.1", port));
-    stayer.send(pipelined);
-    sent.wait();
-    drop(leavers);
-    for n in numbers.filter(|n| n % 10 != 7) {
-        let answer = stayer.answer();
-        let expected = match n % 10 {
-            0 | 1 => 500,
-            5 => 400,
-            _ => 200,
-        };
-        assert_eq!(answer.status, expected, "{n}: {}", answer.text());
-        if expected == 200 {
-            assert_eq!(answer.text(), format!(r#"{{"r":{n}}}"#));
-        }
-    }
 }
 
 #[test]

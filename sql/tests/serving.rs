@@ -3,16 +3,10 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use snapback_sql::Result;
 use snapback_sql::context;
-use snapback_sql::datafusion::arrow::array::{AsArray, Int64Array};
-use snapback_sql::datafusion::arrow::datatypes::{DataType, Int64Type};
-use snapback_sql::datafusion::error::{DataFusionError, Result as PlanResult};
-use snapback_sql::datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
 use snapback_sql::prelude::*;
-use support::{post, requests, serve};
+use support::{moody, post, requests, serve};
 
 #[test]
 fn pipelined_requests_are_answered_in_order() -> Result<()> {
@@ -32,30 +26,6 @@ fn pipelined_requests_are_answered_in_order() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Gives a number back; an error for multiples of 10, a panic for what follows them.
-fn moody() -> ScalarUDF {
-    let moody = |arguments: &[ColumnarValue]| -> PlanResult<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        let numbers = arrays[0].as_primitive::<Int64Type>().iter();
-        let numbers = numbers.map(|number| match number {
-            Some(number) if number % 10 == 0 => {
-                Err(DataFusionError::Execution("not today".to_owned()))
-            }
-            Some(number) if number % 10 == 1 => panic!("not at all"),
-            number => Ok(number),
-        });
-        let numbers: Int64Array = numbers.collect::<PlanResult<_>>()?;
-        Ok(ColumnarValue::Array(Arc::new(numbers)))
-    };
-    create_udf(
-        "moody",
-        vec![DataType::Int64],
-        DataType::Int64,
-        Volatility::Volatile,
-        Arc::new(moody),
-    )
 }
 
 /// What request `n` of the mixed batch sends, and what it is answered.

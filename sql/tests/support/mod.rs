@@ -7,12 +7,18 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use snapback::{
     Mode, Pipeline, Requests, Server, ServerReader, Session, StreamWriter, StreamingQuery,
 };
 use snapback_operators::Start;
+use snapback_sql::datafusion::arrow::array::{AsArray, Int64Array};
+use snapback_sql::datafusion::arrow::datatypes::{DataType, Int64Type};
+use snapback_sql::datafusion::error::{DataFusionError, Result as PlanResult};
+use snapback_sql::datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
+use snapback_sql::prelude::create_udf;
 
 /// How long a test waits for something that must come, before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,4 +167,28 @@ impl Client {
         assert!(bytes > 0, "the server closed the connection");
         line.trim_end().to_owned()
     }
+}
+
+/// Gives a number back; an error for multiples of 10, a panic for what follows them.
+pub(crate) fn moody() -> ScalarUDF {
+    let moody = |arguments: &[ColumnarValue]| -> PlanResult<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let numbers = arrays[0].as_primitive::<Int64Type>().iter();
+        let numbers = numbers.map(|number| match number {
+            Some(number) if number % 10 == 0 => {
+                Err(DataFusionError::Execution("not today".to_owned()))
+            }
+            Some(number) if number % 10 == 1 => panic!("not at all"),
+            number => Ok(number),
+        });
+        let numbers: Int64Array = numbers.collect::<PlanResult<_>>()?;
+        Ok(ColumnarValue::Array(Arc::new(numbers)))
+    };
+    create_udf(
+        "moody",
+        vec![DataType::Int64],
+        DataType::Int64,
+        Volatility::Volatile,
+        Arc::new(moody),
+    )
 }
