@@ -4,6 +4,7 @@ mod certificates;
 mod exchange;
 mod files;
 mod handshake;
+mod haproxy;
 mod programs;
 mod proxy;
 #[path = "../support/mod.rs"]
