@@ -53,6 +53,7 @@ pub mod ddl;
 mod clock;
 mod error;
 mod evaluation;
+mod explain;
 mod failure;
 pub mod functions;
 mod input;
@@ -70,6 +71,7 @@ mod schema;
 mod stream;
 
 pub use error::{NotRowWise, Result, SqlError};
+pub use explain::{Explanation, SampleRequest, StageCosts};
 pub use operator::ColumnOperator;
 pub use parsing_check::{ParsingCheck, UnknownParsingCheck};
 pub use reply::{ReplyMode, UnknownReplyMode};

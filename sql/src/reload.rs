@@ -48,8 +48,7 @@ impl Watched {
     ///
     /// [`SqlError::NoFiles`] when there are none.
     pub(crate) fn of(plan: &LogicalPlan, every: Duration) -> Result<Self> {
-        let mut roots = BTreeSet::new();
-        add_files(plan, &mut roots)?;
+        let roots = files_of(plan)?;
         if roots.is_empty() {
             return Err(SqlError::NoFiles);
         }
@@ -99,6 +98,13 @@ impl Watched {
             ),
         }
     }
+}
+
+/// The files and folders of a plan's tables that are on local disk.
+pub(crate) fn files_of(plan: &LogicalPlan) -> PlanResult<BTreeSet<PathBuf>> {
+    let mut roots = BTreeSet::new();
+    add_files(plan, &mut roots)?;
+    Ok(roots)
 }
 
 fn add_files(plan: &LogicalPlan, roots: &mut BTreeSet<PathBuf>) -> PlanResult<()> {

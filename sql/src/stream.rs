@@ -392,6 +392,17 @@ impl<S, O> ColumnStream<S, O> {
         }
     }
 
+    /// Whether what is planned so far reads files on local disk, which
+    /// [`reload_tables`](Self::reload_tables) would look at.
+    ///
+    /// # Errors
+    ///
+    /// What DataFusion refuses.
+    pub fn reads_files(&self) -> Result<bool> {
+        let files = crate::reload::files_of(self.frame()?.logical_plan())?;
+        Ok(!files.is_empty())
+    }
+
     /// The columns that there are now.
     ///
     /// # Errors

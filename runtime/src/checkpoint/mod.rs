@@ -4,7 +4,8 @@
 //! partitions came. After a restart, be it a clean one or after a crash, it goes on from the newest
 //! committed epoch. The epoch thread writes; the partitions never wait for a disk.
 //!
-//! [`read_committed`] shows what a checkpoint holds, also while a query uses it:
+//! [`read_committed`] shows what a checkpoint holds, also while a query uses it; [`inspect`] says also
+//! what of it is damaged:
 //!
 //! ```no_run
 //! for epoch in snapback::checkpoint::read_committed("file:///var/lib/my_api")? {
@@ -15,6 +16,7 @@
 
 mod awaited;
 mod error;
+mod inspect;
 mod layout;
 mod location;
 mod lock;
@@ -31,6 +33,7 @@ use uuid::Uuid;
 
 pub(crate) use awaited::{Awaited, Opened};
 pub use error::CheckpointError;
+pub use inspect::{DamagedEpoch, Inspection, inspect};
 pub(crate) use location::Location;
 
 use lock::Lock;

@@ -266,6 +266,20 @@ impl Kind<Duration> for Span {
     }
 }
 
+/// A duration as options are given it: a whole number and a unit (`50us`, `10ms`, `1s`, `2 minutes`);
+/// a plain number is milliseconds. None for anything else.
+///
+/// ```
+/// use std::time::Duration;
+/// use snapback::options::parse_duration;
+///
+/// assert_eq!(parse_duration("2 minutes"), Some(Duration::from_secs(120)));
+/// assert_eq!(parse_duration("soon"), None);
+/// ```
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    Span.parse(text)
+}
+
 /// `text` as a whole number times its unit, unless either is unknown or the product too large.
 fn number_with_unit(text: &str, units: &[(&[&str], u64)]) -> Option<u64> {
     let text = text.trim();

@@ -117,9 +117,7 @@ fn run(work: &ArcSwap<Work>, jobs: &Receiver<Job>, runtime: &Runtime) {
         let parts = catch_unwind(AssertUnwindSafe(|| {
             // One version of the tables for the whole batch.
             let work = work.load_full();
-            if let Work::Program(program) = &*work {
-                program.begin_batch();
-            }
+            work.begin_batch();
             let mut parts = Vec::new();
             let evaluate = &mut |batch| work.evaluate(batch, runtime);
             evaluate_in_parts(batch, MOST_HALVINGS, evaluate, &mut parts);
@@ -133,7 +131,15 @@ fn run(work: &ArcSwap<Work>, jobs: &Receiver<Job>, runtime: &Runtime) {
 }
 
 impl Work {
-    fn evaluate(
+    /// Reads the clock, if it is a program that does; DataFusion's plans do so by themselves.
+    pub(crate) fn begin_batch(&self) {
+        if let Work::Program(program) = self {
+            program.begin_batch();
+        }
+    }
+
+    /// Evaluates a batch. A panic is a failure.
+    pub(crate) fn evaluate(
         &self,
         batch: RecordBatch,
         runtime: &Runtime,

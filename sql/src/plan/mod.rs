@@ -61,6 +61,11 @@ impl Program {
         }
     }
 
+    /// How many steps it has.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Evaluates a batch of requests.
     pub(crate) fn evaluate(&self, requests: RecordBatch) -> Result<Rows> {
         let rows = Rows {

@@ -86,6 +86,16 @@ impl<S: HasMode, O> ColumnStream<S, O> {
     /// # }
     /// ```
     pub fn make_reply_of_all(self) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
+        let all = self.reply_of_all()?;
+        self.make_reply(all)
+    }
+
+    /// What [`make_reply_of_all`](Self::make_reply_of_all) replies with.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::NothingToReply`] when there is nothing.
+    pub fn reply_of_all(&self) -> Result<Expr> {
         let schema = self.schema()?;
         let is_own = |field: &&FieldRef| {
             let (name, data_type) = (field.name(), field.data_type());
@@ -97,15 +107,16 @@ impl<S: HasMode, O> ColumnStream<S, O> {
         let names: Vec<&String> = replies.map(|field| field.name()).collect();
         match names.as_slice() {
             [] => Err(SqlError::NothingToReply),
-            [name] => self.make_reply(ident(*name)),
+            [name] => Ok(ident(*name)),
             names => {
                 let parts = names.iter().flat_map(|name| [lit(*name), ident(*name)]);
-                self.make_reply(named_struct(parts.collect()).alias("reply"))
+                Ok(named_struct(parts.collect()).alias("reply"))
             }
         }
     }
 
-    fn planner(&self, expression: Expr) -> Result<Planner> {
+    /// What is planned, with an expression as its reply.
+    pub(crate) fn planner(&self, expression: Expr) -> Result<Planner> {
         let frame = self.frame()?;
         let id = frame.schema().field_with_unqualified_name(schema::ID).ok();
         let has_id = id.is_some_and(|id| id.data_type() == schema::id_field().data_type());

@@ -1,0 +1,19 @@
+//! The program `snapback`: services from a command line or a file, checked, tested and served.
+
+mod cases;
+mod commands;
+mod definition;
+mod explain;
+mod file;
+mod lint;
+mod sample;
+mod serve;
+mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    commands::main(&commands::Arguments::parse())
+}

@@ -1,0 +1,189 @@
+//! Services that run: started, told of, and ended in an orderly way.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use snapback::{HasMode, Mode, Pipeline, Requests, Session, StreamingQuery};
+use snapback_operators::Start;
+use snapback_sql::SqlError;
+use snapback_sql::datafusion::prelude::SessionContext;
+use tokio::runtime::Builder;
+
+use crate::definition::{Part, Service};
+use crate::sample;
+
+/// Why a service did not start.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// A part of its definition is wrong.
+    Definition(Part, SqlError),
+    /// It cannot be served so.
+    Runtime(snapback::Error),
+}
+
+impl StartError {
+    /// The error as text, where whoever wrote the definition calls its parts so.
+    pub(crate) fn told(&self, name: impl Fn(Part) -> &'static str) -> String {
+        match self {
+            StartError::Definition(part, error) => format!("{}: {error}", name(*part)),
+            StartError::Runtime(error) => error.to_string(),
+        }
+    }
+}
+
+/// Drives what reads tables.
+///
+/// # Errors
+///
+/// When there is no thread for it.
+pub(crate) fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Error>> {
+    let runtime = Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    Ok(runtime.block_on(work))
+}
+
+/// An empty pipeline that knows the mode of a service, and is not served.
+pub(crate) fn detached(service: &Service) -> Pipeline<Unserved, Requests, Start> {
+    Pipeline::from_origin(Unserved(service.mode))
+}
+
+/// The origin of a pipeline that is not served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unserved(Mode);
+
+impl HasMode for Unserved {
+    fn mode(&self) -> Mode {
+        self.0
+    }
+
+    fn partitions(&self) -> usize {
+        1
+    }
+}
+
+/// Starts a service.
+///
+/// # Errors
+///
+/// [`StartError`]; then nothing of it is left.
+pub(crate) fn start(
+    session: &Session,
+    service: &Service,
+    tables: &SessionContext,
+    reload: Option<Duration>,
+) -> Result<StreamingQuery, StartError> {
+    let reader = session.read_stream();
+    let reader = match service.mode {
+        Mode::Continuous => reader.continuous_server(),
+        Mode::Distributed => reader.distributed_server(),
+        Mode::Server => reader.server(),
+    };
+    let listen = &service.listen;
+    let mut reader = reader
+        .address(&listen.host, listen.port, &listen.path)
+        .option("name", &service.name);
+    for (key, value) in &service.options {
+        reader = reader.option(key, value);
+    }
+    let pipeline = reader.load().map_err(StartError::Runtime)?;
+    service
+        .definition
+        .build(pipeline, tables, reload)
+        .map_err(|(part, error)| StartError::Definition(part, error))?
+        .write_stream()
+        .query_name(&service.name)
+        .trigger(service.trigger)
+        .start()
+        .map_err(StartError::Runtime)
+}
+
+/// Says where a service is, how to try it, and where its metrics are.
+pub(crate) fn announce(service: &Service, query: &StreamingQuery, session: &Session) {
+    println!("{}", Announcement { service, query });
+    if let Some(admin) = session.admin_address() {
+        println!("  metrics  http://{admin}/metrics");
+    }
+}
+
+struct Announcement<'s> {
+    service: &'s Service,
+    query: &'s StreamingQuery,
+}
+
+impl fmt::Display for Announcement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Announcement { service, query } = self;
+        writeln!(f, "{} ({})", service.name, service.mode.name())?;
+        let infos = query.service_info();
+        for info in infos {
+            match info.host.strip_prefix("unix:") {
+                Some(socket) => writeln!(f, "  serves   unix:{socket} at /{}", info.path)?,
+                None => writeln!(f, "  serves   {}", url(info))?,
+            }
+        }
+        let Some(first) = infos.first() else {
+            return Ok(());
+        };
+        let request = sample::request(&service.definition);
+        match first.host.strip_prefix("unix:") {
+            Some(socket) => write!(
+                f,
+                "  try      curl --unix-socket {socket} {}",
+                request.curl(&format!("http://localhost/{}", first.path))
+            ),
+            None => write!(f, "  try      curl {}", request.curl(&url(first))),
+        }
+    }
+}
+
+fn url(info: &snapback::service_info::ServiceInfo) -> String {
+    let host = match info.host.as_str() {
+        "*" | "0.0.0.0" | "::" => "localhost".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    let scheme = match info.scheme {
+        snapback::service_info::Scheme::Https => "https",
+        _ => "http",
+    };
+    let port = info.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}/{}", info.path)
+}
+
+/// Stops all services of a session, at once.
+pub(crate) fn stop(session: &Session) {
+    for query in session.streams().active() {
+        // What is to be said is why it could not go on; that it cannot be stopped either, less.
+        let _ = query.stop();
+    }
+}
+
+/// Serves until a signal has ended all services, or one of them has failed; then the others are ended
+/// in an orderly way.
+///
+/// # Errors
+///
+/// Why a service failed, or why signals cannot be heard.
+pub(crate) fn until_ended(
+    session: &Session,
+    queries: &[StreamingQuery],
+) -> Result<ExitCode, Box<dyn Error>> {
+    session.drain_on_signals()?;
+    session.notify_service_manager()?;
+    let streams = session.streams();
+    while queries.iter().any(StreamingQuery::is_active) {
+        // Which one it was, the queries say.
+        let _ = streams.await_any_termination();
+        if let Some(error) = queries.iter().find_map(StreamingQuery::exception) {
+            stop(session);
+            return Err(error.into());
+        }
+        streams.reset_terminated();
+    }
+    match queries.iter().find_map(StreamingQuery::exception) {
+        Some(error) => Err(error.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
