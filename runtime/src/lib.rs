@@ -31,6 +31,7 @@ mod partition;
 mod progress;
 mod query;
 mod reader;
+mod reloads;
 mod route;
 pub mod service_info;
 mod service_manager;
