@@ -153,6 +153,7 @@ impl EpochThread {
                     self.shared.set_successor(pid);
                     // Whoever connects finds the new process: nobody must be told to go elsewhere.
                     self.begin_ending(Duration::ZERO);
+                    self.registry.leave_admin();
                 }
                 Ok(Message::PartitionEnded(result)) => self.partition_ended(result),
                 Ok(Message::PartitionServes) => {}

@@ -196,8 +196,9 @@ options! {
     /// For how long a checkpoint may be behind before the query counts as not ready; 0 is for ever.
     max_checkpoint_lag: Duration = Duration::from_secs(60),
         key "maxCheckpointLag", kind Span, on Writer;
-    /// Where the session's admin listener (health, metrics, API) listens, for all its queries; `none`
-    /// is nowhere. Anything but a loopback address needs a token.
+    /// Where the session's admin listener (health, metrics, API) listens, for all its queries: `auto` is
+    /// `127.0.0.1:4040` or the next port that is free, `none` nowhere. Anything but a loopback address
+    /// needs a token.
     admin_address: AdminAddress = AdminAddress::default(),
         key "adminAddress", kind Admin, on Writer;
     /// The file that holds the token which the admin listener asks for; without one, the environment

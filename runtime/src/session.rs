@@ -275,6 +275,20 @@ impl Registry {
         Ok(OpenedAdmin(opens.then(|| Arc::clone(self))))
     }
 
+    /// Closes the admin listener when all that the session still serves is left to successors: they
+    /// wait for its address, and their probes tell the truth about what is served there.
+    pub(crate) fn leave_admin(&self) {
+        let queries = self.queries().into_iter().filter_map(|(_, query)| query);
+        let mut active = queries.filter(StreamingQuery::is_active);
+        if active.all(|query| query.has_successor()) {
+            let mut admin = self.admin();
+            if admin.as_ref().is_some_and(Admin::is_known) {
+                *admin = None;
+                tracing::info!("the admin listener is closed: its address is the successor's");
+            }
+        }
+    }
+
     /// The runtime for the futures of queries.
     pub(crate) fn runtime(&self) -> Result<Handle> {
         let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);

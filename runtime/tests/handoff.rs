@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{IoSlice, IoSliceMut};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,38 @@ impl Place {
 }
 
 const LONG: (&str, &str) = ("shutdownTimeout", "20s");
+
+/// Probes at an address that somebody was told of are the new process's as soon as that serves, though
+/// the old one still answers its connections.
+#[test]
+fn the_admin_listener_goes_over_with_the_service() {
+    // Somebody else may take the port before it is bound again; then both wait for it, in vain.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = free.local_addr().unwrap();
+    drop(free);
+    let place = Place::new();
+    let address = admin.to_string();
+    let at = ("adminAddress", address.as_str());
+    let runs = || {
+        let mut client = Client::connect(admin);
+        client.send(format!(
+            "GET /api/v1/queries HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"
+        ));
+        client.answer().text().to_owned()
+    };
+    let old = place.serve(&[LONG, at]);
+    assert!(runs().contains(old.run_id()));
+    let mut early = old.client();
+    early.get("/foo");
+
+    let new = place.serve(&[("shutdownTimeout", "50ms"), at]);
+    eventually("the listener of the new one", || {
+        TcpStream::connect(admin).ok()?;
+        runs().contains(new.run_id()).then_some(())
+    });
+    assert!(old.status().is_draining);
+    assert_eq!(early.get("/foo").status, 200);
+}
 
 /// The id without its offset: the service, the run and the partition.
 fn run_of(id: &str) -> &str {

@@ -6,7 +6,10 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use super::error::AdminError;
 use crate::options::AdminAddress;
 
-/// How many ports are tried from the default one on: as many processes of one machine get one each.
+/// Where `auto` begins.
+pub(super) const AUTO_HOST: &str = "127.0.0.1";
+pub(super) const AUTO_PORT: u16 = 4040;
+/// How many ports `auto` tries: as many processes of one machine get one each.
 const PORTS: u16 = 16;
 
 /// The address that a name and a port stand for.
@@ -28,9 +31,9 @@ pub(super) fn resolve(
 
 /// An address to listen at.
 ///
-/// A taken port never keeps a service from starting. From the default port on, the next ones are
-/// tried, as Spark does for its web page. Any other port is one that somebody was told of, so it is
-/// waited for: in a hand-off the process before this one has it until it ends.
+/// A taken port never keeps a service from starting. With `auto` the next ones are tried, as Spark does
+/// for its web page. A port that was named is one that somebody was told of, so it is waited for: in a
+/// hand-off the process before this one has it until this one serves.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     address: SocketAddr,
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_stepped_over_only_where_the_default_was_asked_for() {
+    fn a_taken_port_is_stepped_over_only_where_none_was_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let exact = Wanted::new(address, false).bind().unwrap();

@@ -41,19 +41,21 @@ impl Admin {
     /// Opens the listener that a query asks for. It answers from now on, also while the query still
     /// starts.
     pub(crate) fn open(options: &Options, registry: Weak<Registry>) -> Result<Admin, AdminError> {
-        let AdminAddress::At { host, port } = &options.admin_address else {
-            return Err(AdminError::NotAsked);
-        };
         let asked = options.admin_address.clone();
-        let address = listen::resolve(&asked, host, *port)?;
+        let (host, port) = match &asked {
+            AdminAddress::Auto => (listen::AUTO_HOST, listen::AUTO_PORT),
+            AdminAddress::At { host, port } => (host.as_str(), *port),
+            AdminAddress::None => return Err(AdminError::NotAsked),
+        };
+        let address = listen::resolve(&asked, host, port)?;
         let token = token::Token::of(options)?;
         if token.is_none() && !address.ip().is_loopback() {
             return Err(AdminError::TokenMissing { address });
         }
-        let wanted = listen::Wanted::new(address, asked == AdminAddress::default());
+        let wanted = listen::Wanted::new(address, asked == AdminAddress::Auto);
         let listener = wanted.bind()?;
         let bound = Arc::new(OnceLock::new());
-        let guard = guard::Guard::new(token, host.clone());
+        let guard = guard::Guard::new(token, host.to_owned());
         let server = server::Server::new(router::Router::new(registry, guard), Arc::clone(&bound));
         let (open, closed) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,9 +68,8 @@ impl Admin {
         thread::Builder::new()
             .name("snapback-admin".to_owned())
             .spawn(move || {
-                runtime.spawn(server.run(wanted, listener));
-                // The sender is dropped with the session, never used.
-                let _ = runtime.block_on(closed);
+                // The sender is dropped, never used.
+                runtime.block_on(server.run(wanted, listener, closed));
             })
             .map_err(AdminError::thread)?;
         Ok(Admin {
@@ -83,10 +84,15 @@ impl Admin {
         self.bound.get().copied()
     }
 
+    /// Whether the address is one that somebody was told of, so that a successor waits for it.
+    pub(crate) fn is_known(&self) -> bool {
+        matches!(self.asked, AdminAddress::At { .. })
+    }
+
     /// Whether a further query of the session may ask for this address: a session has one admin
-    /// listener. The default asks for nothing in particular.
+    /// listener. `auto` asks for nothing in particular.
     pub(crate) fn serves(&self, asked: &AdminAddress) -> Result<(), AdminError> {
-        if *asked == self.asked || *asked == AdminAddress::default() {
+        if *asked == self.asked || *asked == AdminAddress::Auto {
             return Ok(());
         }
         Err(AdminError::AnotherAddress {

@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -27,9 +31,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest head.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// A taken port, or descriptors that ran out, are tried again after so long.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(100);
 
-/// Answers at the admin listener until its runtime ends.
+/// Answers at the admin listener until that is closed.
 pub(super) struct Server {
     router: Arc<Router>,
     bound: Arc<OnceLock<SocketAddr>>,
@@ -53,18 +57,27 @@ impl Server {
         Ok(())
     }
 
-    /// Serves at the listener; without one, waits until its port is free.
-    pub(super) async fn run(mut self, wanted: Wanted, listener: Option<TcpListener>) {
+    /// Serves at the listener; without one, waits until its port is free. When it is closed, whoever had
+    /// come by then is still answered.
+    pub(super) async fn run(
+        mut self,
+        wanted: Wanted,
+        listener: Option<TcpListener>,
+        mut closed: oneshot::Receiver<()>,
+    ) {
         let listener = match listener {
             Some(listener) => listener,
-            None => self.wait_for(&wanted).await,
+            None => match unless(&mut closed, self.wait_for(&wanted)).await {
+                Some(listener) => listener,
+                None => return,
+            },
         };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the admin listener cannot be watched"),
         };
-        loop {
-            match listener.accept().await {
+        while let Some(accepted) = unless(&mut closed, listener.accept()).await {
+            match accepted {
                 Ok((stream, _)) => self.serve(stream),
                 // Descriptors ran out, or the client is gone already.
                 Err(error) => {
@@ -72,6 +85,14 @@ impl Server {
                     sleep(RETRY).await;
                 }
             }
+        }
+        while let Some(stream) = waiting(&listener).await {
+            self.serve(stream);
+        }
+        drop(listener);
+        for connection in self.connections {
+            // Each is bounded in time.
+            let _ = connection.await;
         }
     }
 
@@ -97,6 +118,25 @@ impl Server {
         let task = tokio::spawn(exchange(stream, Arc::clone(&self.router)));
         self.connections.push_back(task);
     }
+}
+
+/// What the work gives; none when it is closed before.
+async fn unless<T>(closed: &mut oneshot::Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match Pin::new(&mut *closed).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => work.as_mut().poll(cx).map(Some),
+    })
+    .await
+}
+
+/// A connection that has come already.
+async fn waiting(listener: &tokio::net::TcpListener) -> Option<TcpStream> {
+    poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// One request and its reply.

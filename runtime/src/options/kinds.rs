@@ -299,12 +299,15 @@ fn in_largest_unit(value: u64, units: &[(&[&'static str], u64)]) -> (u64, &'stat
     fitting.map_or((value, ""), |(names, factor)| (value / factor, names[0]))
 }
 
-/// A host and a port, or `none`.
+/// A host and a port, `auto` or `none`.
 pub(super) struct Admin;
 
 impl Kind<AdminAddress> for Admin {
     fn parse(&self, text: &str) -> Option<AdminAddress> {
         let text = text.trim();
+        if text.eq_ignore_ascii_case("auto") {
+            return Some(AdminAddress::Auto);
+        }
         if text.eq_ignore_ascii_case("none") {
             return Some(AdminAddress::None);
         }
@@ -327,11 +330,11 @@ impl Kind<AdminAddress> for Admin {
         value.to_string()
     }
     fn allowed(&self) -> String {
-        "`none`, or a host and a port such as `127.0.0.1:4040`, `0.0.0.0:4040` or `[::1]:0`"
+        "`auto`, `none`, or a host and a port such as `127.0.0.1:4040`, `0.0.0.0:4040` or `[::1]:0`"
             .to_owned()
     }
     fn name(&self) -> String {
-        "`none` or host:port".to_owned()
+        "`auto`, `none` or host:port".to_owned()
     }
 }
 

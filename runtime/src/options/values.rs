@@ -61,12 +61,15 @@ pub enum ListenFds {
 }
 
 /// Where the admin listener of a session listens (option `adminAddress`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdminAddress {
+    /// At `127.0.0.1:4040`, or the next port that is free.
+    #[default]
+    Auto,
     /// Nowhere: this query does not open it.
     None,
-    /// At this host and port; port 0 lets the system pick one.
+    /// Exactly at this host and port; port 0 lets the system pick one.
     At {
         /// A name or an IP address.
         host: String,
@@ -75,19 +78,10 @@ pub enum AdminAddress {
     },
 }
 
-/// `127.0.0.1:4040`, or the next port that is free.
-impl Default for AdminAddress {
-    fn default() -> Self {
-        AdminAddress::At {
-            host: "127.0.0.1".to_owned(),
-            port: 4040,
-        }
-    }
-}
-
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            AdminAddress::Auto => f.write_str("auto"),
             AdminAddress::None => f.write_str("none"),
             AdminAddress::At { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             AdminAddress::At { host, port } => write!(f, "{host}:{port}"),

@@ -24,7 +24,7 @@ fn a_session_has_one_listener_for_all_its_queries() {
     let admin = watched.admin();
     let session = &watched.session;
     let _same = echo_in(session, "same", &[]);
-    let _default = echo_in(session, "default", &[("adminAddress", "127.0.0.1:4040")]);
+    let _default = echo_in(session, "default", &[("adminAddress", "auto")]);
     let _none = echo_in(session, "none", &[("adminAddress", "none")]);
     assert_eq!(session.admin_address(), Some(admin));
     let list = json(&watched.get("/api/v1/queries"));
