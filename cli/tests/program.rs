@@ -303,7 +303,7 @@ fn a_query_is_explained_and_measured() {
     ] {
         assert!(told.contains(line), "{line}\n{told}");
     }
-    assert_eq!(told.lines().count(), 13, "three sizes of batches:\n{told}");
+    assert_eq!(told.lines().count(), 14, "four sizes of batches:\n{told}");
 }
 
 #[test]

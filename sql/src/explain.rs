@@ -21,7 +21,7 @@ use crate::stream::ColumnStream;
 /// How long each size of batch is measured.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How many requests the batches have that are measured.
-const BATCHES: [usize; 3] = [1, 16, 256];
+const BATCHES: [usize; 4] = [1, 16, 256, 4096];
 
 /// A request to measure a plan with.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub struct StageCosts {
 
 impl<S: HasMode, O> ColumnStream<S, O> {
     /// Explains what [`make_reply`](Self::make_reply) would make of an expression, and measures it
-    /// with a request, here and now, for about a third of a second. What a thread hop costs, and a
+    /// with a request, here and now, for about half a second. What a thread hop costs, and a
     /// socket, is not in it.
     ///
     /// # Errors
