@@ -31,7 +31,6 @@ mod partition;
 mod progress;
 mod query;
 mod reader;
-mod reloads;
 mod route;
 pub mod service_info;
 mod service_manager;

@@ -34,17 +34,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// Says so when a panic of one request would end all.
-pub(crate) fn warn_if_they_abort(query: &str) {
-    if cfg!(panic = "abort") {
-        tracing::warn!(
-            query,
-            "this program is built with panic = \"abort\": a panic in one request's operators ends \
-             the process, with all requests in it; build with panic = \"unwind\""
-        );
-    }
-}
-
 /// Installs the hook, once in a process.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();

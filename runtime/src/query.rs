@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
-use crate::reloads::Reloads;
 use crate::service_info::ServiceInfo;
 use crate::transport::tls::{CertificateError, Certificates};
 
@@ -36,7 +35,6 @@ pub(crate) struct Shared {
     pub(crate) service_info: Vec<ServiceInfo>,
     /// Kept alive by the partitions alone; none without TLS.
     certificates: Option<Weak<Certificates>>,
-    pub(crate) reloads: Arc<Reloads>,
     /// When it started, in milliseconds since 1970.
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
@@ -315,7 +313,6 @@ pub(crate) struct Identity {
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
     pub(crate) certificates: Option<Weak<Certificates>>,
-    pub(crate) reloads: Arc<Reloads>,
 }
 
 impl Shared {
@@ -331,7 +328,6 @@ impl Shared {
             service,
             service_info,
             certificates,
-            reloads,
         } = identity;
         Shared {
             id,
@@ -340,7 +336,6 @@ impl Shared {
             service,
             service_info,
             certificates,
-            reloads,
             started_at_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),

@@ -45,15 +45,11 @@ impl Arrival {
     }
 
     /// The listeners of all partitions: those for plain HTTP first, then those for TLS.
-    pub(crate) fn listeners(
-        &self,
-        options: &Options,
-        query: &str,
-    ) -> Result<Vec<PartitionListeners>> {
+    pub(crate) fn listeners(&self, options: &Options) -> Result<Vec<PartitionListeners>> {
         let places = listening::places(options)?;
         match self {
             Arrival::Successor(taken) => taken_over(taken, &places, options),
-            Arrival::Alone | Arrival::First(_) => made_or_bound(&places, options, query),
+            Arrival::Alone | Arrival::First(_) => made_or_bound(&places, options),
         }
     }
 }
@@ -100,17 +96,13 @@ fn taken_over(
     Ok(all)
 }
 
-fn made_or_bound(
-    places: &Places,
-    options: &Options,
-    query: &str,
-) -> Result<Vec<PartitionListeners>> {
+fn made_or_bound(places: &Places, options: &Options) -> Result<Vec<PartitionListeners>> {
     let partitions = options.num_partitions;
     let mut all = vec![PartitionListeners::new(); partitions];
     for (index, (scheme, address)) in places.iter().enumerate() {
         let made = match &options.listen_fds {
             ListenFds::Off => None,
-            ListenFds::Auto => matching(activated()?, *scheme, address, options, query)?,
+            ListenFds::Auto => matching(activated()?, *scheme, address, options)?,
             // The second place is the one for TLS, and needs sockets of its own.
             ListenFds::Named(name) if index == 0 => Some(named(name, *scheme, options)?),
             ListenFds::Named(name) => Some(named(&format!("{name}-tls"), *scheme, options)?),
@@ -154,7 +146,6 @@ fn matching(
     scheme: Scheme,
     address: &Address,
     options: &Options,
-    query: &str,
 ) -> Result<Option<Vec<PartitionListeners>>> {
     if activated.is_empty() {
         return Ok(None);
@@ -173,7 +164,6 @@ fn matching(
     let passed = all.iter().filter(|listeners| !listeners.is_empty()).count();
     if passed == 0 {
         tracing::warn!(
-            query,
             ?address,
             "the service manager passed sockets, but none at this address of the query, which \
              binds its own; give their name as the option listenFds, or `off`"

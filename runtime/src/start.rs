@@ -30,7 +30,6 @@ use crate::partition::{
     Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
-use crate::reloads::Reloads;
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
@@ -61,17 +60,22 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     } = plan;
     let reservation = session.registry().reserve(&service, &name)?;
     // Before anything is taken from a process that still serves.
-    let reloads = Arc::new(Reloads::of(&name));
-    let auth = Auth::of(&options, &service, &reloads)?;
+    let auth = Auth::of(&options, &service)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
     let (checkpoint, recovered) =
         open_checkpoint(&options, &service, &name, arrival.predecessor())?;
-    panics::warn_if_they_abort(&name);
+    if cfg!(panic = "abort") {
+        tracing::warn!(
+            query = name,
+            "this program is built with panic = \"abort\": a panic in one request's operators ends \
+             the process, with all requests in it; build with panic = \"unwind\""
+        );
+    }
     panics::install_hook();
-    let entrance = listening::entrance(&options, &reloads)?;
-    let listeners = arrival.listeners(&options, &name)?;
+    let entrance = listening::entrance(&options)?;
+    let listeners = arrival.listeners(&options)?;
     let asked = Asked::of(&options, &service)?;
     let offered = offered_listeners(&options, &listeners);
     let cores = pin::place(&options.pinning, options.num_partitions)?;
@@ -93,7 +97,6 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service: service.clone(),
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
-            reloads,
         },
         &options,
         to_epoch_thread.clone(),

@@ -26,7 +26,6 @@ use snapback_operators::{Headers, Reply};
 
 use crate::io::small_file;
 use crate::options::Options;
-use crate::reloads::Reloads;
 pub use error::{AuthKeysError, LineFault};
 pub(crate) use keys::Keys;
 use keys::{MAX_TOKEN_BYTES, Rest};
@@ -64,11 +63,7 @@ impl Auth {
     ///
     /// Keys that cannot be read, or are not well-formed; a service never starts without the keys
     /// that it was told to ask for.
-    pub(crate) fn of(
-        options: &Options,
-        service: &str,
-        reloads: &Arc<Reloads>,
-    ) -> Result<Option<Arc<Auth>>, AuthKeysError> {
+    pub(crate) fn of(options: &Options, service: &str) -> Result<Option<Arc<Auth>>, AuthKeysError> {
         let file = options.auth_keys_file.as_deref().map(PathBuf::from);
         let mut keys = Keys::default();
         if let Some(variable) = &options.auth_keys_env {
@@ -93,8 +88,7 @@ impl Auth {
             _watch: file.is_some().then_some(watch),
         });
         if let (Some(path), Some(text)) = (file, text) {
-            let (auth, reloads) = (Arc::downgrade(&auth), Arc::clone(reloads));
-            watch::spawn(auth, reloads, from_env, path, text, dropped)?;
+            watch::spawn(Arc::downgrade(&auth), from_env, path, text, dropped)?;
         }
         Ok(Some(auth))
     }

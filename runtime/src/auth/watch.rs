@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Auth, AuthKeysError, Keys, read};
-use crate::reloads::Reloads;
 
 /// How often the file is read. It is small, and its text is compared as it is: no change is too
 /// quick, or too like the last one, to be seen.
@@ -16,14 +15,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Watches `path`, whose `text` is in use, on a thread of its own, until the keys are dropped.
 pub(super) fn spawn(
     auth: Weak<Auth>,
-    reloads: Arc<Reloads>,
     from_env: Keys,
     path: PathBuf,
     text: String,
     dropped: Receiver<()>,
 ) -> Result<(), AuthKeysError> {
     let mut watched = Watched {
-        reloads,
         from_env,
         path,
         text,
@@ -45,7 +42,6 @@ pub(super) fn spawn(
 }
 
 struct Watched {
-    reloads: Arc<Reloads>,
     /// The keys that are not in the file.
     from_env: Keys,
     path: PathBuf,
@@ -61,7 +57,7 @@ impl Watched {
             Ok(text) => text,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_unreadable, true) {
-                    self.reloads.keys(Err(&error));
+                    tracing::error!(%error, "the keys that were read before stay in use");
                 }
                 return;
             }
@@ -74,11 +70,12 @@ impl Watched {
         let keys = self.from_env.with_file(&self.path, &self.text);
         match keys.and_then(Keys::sealed) {
             Ok(keys) => {
-                let count = keys.len();
+                tracing::info!(path = ?self.path, keys = keys.len(), "the keys were exchanged");
                 auth.set(keys);
-                self.reloads.keys(Ok(count));
             }
-            Err(error) => self.reloads.keys(Err(&error)),
+            Err(error) => {
+                tracing::error!(%error, "the keys that were read before stay in use");
+            }
         }
     }
 }

@@ -210,34 +210,6 @@ fn deferred_requests_are_in_flight_then_shed_then_counted_by_stage() {
 }
 
 #[test]
-fn files_that_were_read_again_are_counted() {
-    let keys = tempfile::NamedTempFile::new().expect("a file");
-    let line = |digit: &str| format!("a:sha256:{}\n", digit.repeat(64));
-    std::fs::write(&keys, line("0")).expect("it is writable");
-    let session = Session::new();
-    let reader = reader_in(&session, "api")
-        .option("adminAddress", "127.0.0.1:0")
-        .option("authKeysFile", keys.path().display());
-    let requests = reader.load().expect("good options");
-    let _service = serve(requests.map(|_| 1).make_reply().write_stream());
-    let admin = session.admin_address().expect("it is open");
-    let reloads = |samples: &Samples, what: &str, result: &str| {
-        let labels = format!(",what=\"{what}\",result=\"{result}\"");
-        of_api(samples, "snapback_reloads_total", &labels)
-    };
-    std::fs::write(&keys, line("1")).expect("it is writable");
-    scrape_until(admin, "new keys", |samples| {
-        reloads(samples, "keys", "ok") == 1.0
-    });
-    std::fs::write(&keys, "no keys").expect("it is writable");
-    let samples = scrape_until(admin, "what are no keys", |samples| {
-        reloads(samples, "keys", "error") == 1.0
-    });
-    assert_eq!(reloads(&samples, "keys", "ok"), 1.0);
-    assert_eq!(reloads(&samples, "certificates", "error"), 0.0);
-}
-
-#[test]
 fn epochs_and_states_are_counted() {
     let directory = tempfile::tempdir().expect("a directory");
     let session = Session::new();

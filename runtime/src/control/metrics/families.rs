@@ -97,9 +97,6 @@ families! {
     LAG_SECONDS = Gauge "snapback_checkpoint_lag_seconds", "seconds", ["query"];
     /// Epochs that were cut since the last one that was committed.
     LAG_EPOCHS = Gauge "snapback_checkpoint_lag_epochs", "epochs", ["query"];
-    /// How often files that a query watches had changed and were read again: its keys, its
-    /// certificates. With the result `error` they cannot be used, and what was read before stays.
-    RELOADS = Counter "snapback_reloads_total", "reloads", ["query", "what", "result"];
     /// 1 if the query is ready, as /readyz says it, else 0.
     QUERY_READY = Gauge "snapback_query_ready", "0 or 1", ["query"];
     /// When the query started, since 1970.

@@ -141,18 +141,6 @@ fn epochs(out: &mut Exposition, queries: &[QuerySeen]) {
 }
 
 fn states(out: &mut Exposition, queries: &[QuerySeen]) {
-    by_query(out, &RELOADS, queries, |samples, query| {
-        for reloads in &query.reloads {
-            for (result, count) in [("ok", reloads.done), ("error", reloads.failed)] {
-                let labels = [
-                    ("query", query.name.as_str()),
-                    ("what", reloads.what),
-                    ("result", result),
-                ];
-                samples.value(&labels, count);
-            }
-        }
-    });
     by_query(out, &QUERY_READY, queries, |samples, query| {
         samples.value(&[("query", &query.name)], u64::from(query.is_ready));
     });

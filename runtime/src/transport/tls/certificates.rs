@@ -10,7 +10,6 @@ use rustls::server::UnbufferedServerConnection;
 use super::files::Loaded;
 use super::{CertificateError, TlsFiles, watch};
 use crate::io::file::Stamp;
-use crate::reloads::Reloads;
 
 /// What new connections are served with. Partitions read it without a lock; the thread that watches
 /// the files, or whoever asks for it, puts something newer there.
@@ -23,10 +22,7 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     /// Reads the files, and watches them as long as a partition uses what was read.
-    pub(crate) fn load(
-        files: TlsFiles,
-        reloads: &Arc<Reloads>,
-    ) -> Result<Arc<Self>, CertificateError> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Arc<Self>, CertificateError> {
         let stamps = files.stamps();
         let loaded = files.load(None)?;
         let (sender, dropped) = mpsc::channel();
@@ -35,8 +31,7 @@ impl Certificates {
             loaded: ArcSwap::from_pointee(loaded),
             _watch: sender,
         });
-        let (watched, reloads) = (Arc::downgrade(&certificates), Arc::clone(reloads));
-        watch::spawn(watched, reloads, stamps, dropped).map_err(|error| {
+        watch::spawn(Arc::downgrade(&certificates), stamps, dropped).map_err(|error| {
             CertificateError::Setup {
                 reason: format!("no thread can be started that watches the files: {error}"),
             }

@@ -1,14 +1,13 @@
 //! Looks whether the files of a certificate were exchanged.
 
 use std::io;
+use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use super::Certificates;
 use crate::io::file::Stamp;
-use crate::reloads::Reloads;
 
 /// How often the files are looked at: three `stat` calls.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -19,7 +18,6 @@ type Stamps = [Option<Stamp>; 3];
 /// Watches the files on a thread of its own, until the certificates are dropped.
 pub(super) fn spawn(
     certificates: Weak<Certificates>,
-    reloads: Arc<Reloads>,
     loaded: Stamps,
     dropped: Receiver<()>,
 ) -> io::Result<()> {
@@ -30,7 +28,7 @@ pub(super) fn spawn(
                 return;
             };
             if watched.is_exchanged(certificates.stamps()) {
-                reload(&certificates, &reloads);
+                reload(&certificates);
             }
         }
     };
@@ -38,10 +36,13 @@ pub(super) fn spawn(
     thread.spawn(watch).map(|_| ())
 }
 
-fn reload(certificates: &Certificates, reloads: &Reloads) {
+fn reload(certificates: &Certificates) {
     match certificates.reload() {
-        Ok(()) => reloads.certificates(Ok(certificates)),
-        Err(error) => reloads.certificates(Err(&error)),
+        Ok(()) => tracing::info!(?certificates, "the certificates were exchanged"),
+        Err(error) => tracing::error!(
+            %error,
+            "the new certificates cannot be used; new connections still get the old ones"
+        ),
     }
 }
 
