@@ -1,13 +1,12 @@
 //! The file of a Unix domain socket: taken over when stale, removed when done.
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -15,7 +14,6 @@ use super::listen::BindError;
 
 /// The kernel takes one byte more, but most clients end the path with a NUL (unix(7)).
 const MAX_PATH_BYTES: usize = 107;
-const NS_PER_S: i64 = 1_000_000_000;
 
 /// Who may connect to a socket file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,20 +80,14 @@ pub(super) struct SocketFile {
     /// Device and inode. While our socket is open its inode is not given to another file.
     identity: (u64, u64),
     is_ours: AtomicBool,
-    /// The time of change, in ns, that whoever claimed the file last gave it. In a hand-off two
-    /// processes have the socket, and the one that leaves may be ended before it has left the file:
-    /// by this it sees that the other one has taken it.
-    mark: AtomicI64,
 }
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
-            identity: identity(&metadata),
+            identity: identity(path)?,
             is_ours: AtomicBool::new(true),
-            mark: AtomicI64::new(mark(&metadata)),
         })
     }
 
@@ -111,24 +103,10 @@ impl SocketFile {
         self.is_ours.store(false, Ordering::Relaxed);
     }
 
-    /// Takes the file, to be removed on drop, from whoever has it; whether it still is the same one.
+    /// Takes the file, to be removed on drop; whether it still is the same one.
     pub(super) fn claim(&self) -> bool {
-        let _lock = lock_directory_of(&self.path);
         self.is_ours.store(true, Ordering::Relaxed);
-        let Some(metadata) = self.still_there() else {
-            return false;
-        };
-        let next = mark(&metadata).saturating_add(1);
-        // The file of another user cannot be marked; then that one must have left it before.
-        if set_mark(&self.path, next).is_ok() {
-            self.mark.store(next, Ordering::Relaxed);
-        }
-        true
-    }
-
-    fn still_there(&self) -> Option<Metadata> {
-        let metadata = fs::symlink_metadata(&self.path).ok()?;
-        (identity(&metadata) == self.identity).then_some(metadata)
+        identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 }
 
@@ -138,8 +116,7 @@ impl Drop for SocketFile {
             return;
         }
         let _lock = lock_directory_of(&self.path);
-        let own = *self.mark.get_mut();
-        if self.still_there().is_some_and(|found| mark(&found) == own)
+        if identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             // The next start takes the file over, so this is no more than untidy.
@@ -148,26 +125,9 @@ impl Drop for SocketFile {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-/// The time of change, in ns. Connections do not touch it.
-fn mark(metadata: &Metadata) -> i64 {
-    let seconds = metadata.mtime().saturating_mul(NS_PER_S);
-    seconds.saturating_add(metadata.mtime_nsec())
-}
-
-fn set_mark(path: &Path, mark: i64) -> rustix::io::Result<()> {
-    let time = Timespec {
-        tv_sec: mark.div_euclid(NS_PER_S),
-        tv_nsec: mark.rem_euclid(NS_PER_S),
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Whether somebody listens at `address`: then a connection is accepted or the queue is full.
@@ -193,45 +153,4 @@ fn lock_directory_of(path: &Path) -> io::Result<File> {
     let file = File::open(directory)?;
     let _ = file.lock();
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_claimed_a_file_last_removes_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.sock");
-        let family = AddressFamily::UNIX;
-        let fd = rustix::net::socket(family, SocketType::STREAM, None).expect("a socket");
-        let bind = || bind_and_listen(&fd, &path, 1, Access::Owner).expect("a file");
-
-        // The old process ends before it has left the file, and after the new one has claimed it.
-        let (old, new) = (bind(), SocketFile::of_another(&path).expect("the file"));
-        assert!(new.claim());
-        drop(old);
-        assert!(path.exists(), "the new process serves there");
-
-        // It takes it back when the hand-off fails; the other one, if it ends at last, leaves it.
-        let newer = SocketFile::of_another(&path).expect("the file");
-        assert!(newer.claim());
-        assert!(new.claim());
-        drop(newer);
-        assert!(path.exists());
-        drop(new);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_gone_is_not_claimed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.sock");
-        let family = AddressFamily::UNIX;
-        let fd = rustix::net::socket(family, SocketType::STREAM, None).expect("a socket");
-        let old = bind_and_listen(&fd, &path, 1, Access::Owner).expect("a file");
-        let new = SocketFile::of_another(&path).expect("the file");
-        drop(old);
-        assert!(!new.claim());
-    }
 }
