@@ -1,13 +1,17 @@
 //! One side of a hand-off, spoken by hand.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType,
+};
 
 use crate::Place;
 
-/// A process that wants to take over, spoken by hand.
+/// The process at the other end, as a test plays it.
 pub(crate) struct Stranger(pub(crate) OwnedFd);
 
 impl Stranger {
@@ -20,19 +24,43 @@ impl Stranger {
     }
 
     pub(crate) fn send(&self, text: &str) {
-        let mut none = rustix::net::SendAncillaryBuffer::default();
+        self.send_with(text, &[]);
+    }
+
+    pub(crate) fn send_with(&self, text: &str, descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+        }
         let parts = [IoSlice::new(text.as_bytes())];
-        rustix::net::sendmsg(&self.0, &parts, &mut none, SendFlags::empty()).unwrap();
+        rustix::net::sendmsg(&self.0, &parts, &mut control, SendFlags::empty()).unwrap();
     }
 
     /// The next message; empty when the other end has closed.
     pub(crate) fn receive(&self) -> String {
+        self.receive_with(RecvFlags::empty()).0
+    }
+
+    /// Waits for the next message, and leaves it unread.
+    pub(crate) fn await_message(&self) {
+        self.receive_with(RecvFlags::PEEK);
+    }
+
+    pub(crate) fn receive_with(&self, flags: RecvFlags) -> (String, Vec<OwnedFd>) {
         let mut room = vec![0; 64 << 10];
-        let mut none = rustix::net::RecvAncillaryBuffer::default();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut room)];
-        let received = rustix::net::recvmsg(&self.0, &mut parts, &mut none, RecvFlags::empty());
+        let received = rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags);
         let bytes = received.unwrap().bytes;
-        String::from_utf8(room[..bytes].to_vec()).unwrap()
+        let descriptors = control.drain().filter_map(|part| match part {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let descriptors = descriptors.flatten().collect();
+        let text = String::from_utf8(room[..bytes].to_vec()).unwrap();
+        (text, descriptors)
     }
 
     pub(crate) fn says_hello(&self, place: &str) {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
@@ -35,12 +35,13 @@ pub enum AdoptError {
 pub(crate) enum FileOwner {
     /// Who made the socket removes it.
     Giver,
-    /// This process does, once it has [claimed](Listener::claim_file) it.
+    /// This process does, once it has [taken](Listener::take) it.
     Taker,
 }
 
 impl Listener {
-    /// Takes over a listening socket, and sets it as those are that this library binds.
+    /// Takes over a listening socket, and sets it as those are that this library binds. Its end in this
+    /// process leaves it open for the one that gave it, until it is [taken](Listener::take).
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl Listener {
         let local = local_address(&fd)?;
         let failed = |errno: rustix::io::Errno| AdoptError::NotASocket(errno.into());
         rustix::io::ioctl_fionbio(&fd, true).map_err(failed)?;
-        let is_shared = matches!(file, FileOwner::Giver);
+        let is_kept = matches!(file, FileOwner::Giver);
         let file = match &local {
             LocalAddress::Tcp(_) => {
                 // Accepted sockets inherit it.
@@ -71,9 +72,10 @@ impl Listener {
             fd,
             local,
             scheme,
-            // Who gives without leaving goes on with it: a service manager.
-            is_shared: AtomicBool::new(is_shared),
             file,
+            is_shared: AtomicBool::new(true),
+            // Who gives without leaving goes on with it: a service manager.
+            is_kept,
         })
     }
 
@@ -82,13 +84,17 @@ impl Listener {
         self.file.is_some()
     }
 
-    /// Leaves the socket file to the process that took the listener over.
-    pub(crate) fn leave_file(&self) {
+    /// Gives the listener to another process. However this one ends from now on, it neither shuts the
+    /// socket down nor removes its file. So it comes before the descriptor is sent.
+    pub(crate) fn give(&self) {
         self.file.iter().for_each(SocketFile::leave);
+        self.is_shared.store(true, Ordering::Release);
     }
 
-    /// Takes the socket file, to be removed in the end; false when it is not there any more.
-    pub(crate) fn claim_file(&self) -> bool {
+    /// Takes the listener from another process, or back from it, and with it the socket file, which is
+    /// to be removed in the end; false when the file is not there any more.
+    pub(crate) fn take(&self) -> bool {
+        self.is_shared.store(self.is_kept, Ordering::Release);
         self.file.as_ref().is_none_or(SocketFile::claim)
     }
 
