@@ -61,17 +61,17 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         options,
         trigger,
     } = plan;
+    // What is logged on the way says of which query it is, also by the threads that watch its files.
+    let _span = tracing::error_span!("query", query = name).entered();
     let reservation = session.registry().reserve(&service, &name)?;
     // Before anything is taken from a process that still serves.
     let auth = Auth::of(&options, &service)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
-    let (checkpoint, recovered) =
-        open_checkpoint(&options, &service, &name, arrival.predecessor())?;
+    let (checkpoint, recovered) = open_checkpoint(&options, &service, arrival.predecessor())?;
     if cfg!(panic = "abort") {
         tracing::warn!(
-            query = name,
             "this program is built with panic = \"abort\": a panic in one request's operators ends \
              the process, with all requests in it; build with panic = \"unwind\""
         );
@@ -156,7 +156,6 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     });
     begun.inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
     tracing::info!(
-        query = query.name(),
         run_id = query.run_id(),
         services = %listed(query.service_info()),
         "the query serves"
@@ -206,7 +205,6 @@ fn offered_listeners(
 fn open_checkpoint(
     options: &Options,
     service: &str,
-    query: &str,
     predecessor: Option<u32>,
 ) -> Result<(Option<Opened>, Recovered)> {
     match &options.checkpoint_location {
@@ -218,7 +216,6 @@ fn open_checkpoint(
         }
         None => {
             tracing::warn!(
-                query,
                 "no checkpointLocation: offsets begin at 0 again at the next start; give \
                  option(\"checkpointLocation\", \"file:///…\") to keep them"
             );

@@ -12,7 +12,8 @@ use super::{Auth, AuthKeysError, Keys, read};
 /// quick, or too like the last one, to be seen.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches `path`, whose `text` is in use, on a thread of its own, until the keys are dropped.
+/// Watches `path`, whose `text` is in use, on a thread of its own, until the keys are dropped. The
+/// thread logs in the span of whoever calls this, which names the query.
 pub(super) fn spawn(
     auth: Weak<Auth>,
     from_env: Keys,
@@ -26,7 +27,9 @@ pub(super) fn spawn(
         text,
         is_unreadable: false,
     };
+    let span = tracing::Span::current();
     let watch = move || {
+        let _span = span.entered();
         while let Err(RecvTimeoutError::Timeout) = dropped.recv_timeout(INTERVAL) {
             let Some(auth) = auth.upgrade() else {
                 return;

@@ -52,7 +52,12 @@ impl Offering {
         };
         thread::Builder::new()
             .name("snapback-handoff".to_owned())
-            .spawn(move || offer.run())?;
+            .spawn(move || {
+                // What the thread logs says of which query it is.
+                let query = offer.offered.query.name.clone();
+                let _span = tracing::error_span!("handoff", query).entered();
+                offer.run();
+            })?;
         Ok(Offering { stop })
     }
 }
@@ -92,20 +97,19 @@ enum Failed {
 impl Offer {
     /// One process at a time, until one has taken over, or the query ends.
     fn run(self) {
-        let query = &self.offered.query.name;
         loop {
             let channel = match self.rendezvous.accept(&self.stop) {
                 Ok(Some(channel)) => channel,
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(query, %error, "cannot talk to a process that wants to take over");
+                    tracing::error!(%error, "cannot talk to a process that wants to take over");
                     thread::park_timeout(PAUSE);
                     continue;
                 }
             };
             match self.hand_over(&channel) {
                 Ok(pid) => {
-                    tracing::info!(query, pid, "another process has taken over; draining");
+                    tracing::info!(pid, "another process has taken over; draining");
                     let _ = self
                         .offered
                         .epoch_thread
@@ -113,7 +117,7 @@ impl Offer {
                     return;
                 }
                 Err(reason) => {
-                    tracing::warn!(query, %reason, "a process did not take over");
+                    tracing::warn!(%reason, "a process did not take over");
                 }
             }
         }
