@@ -33,6 +33,7 @@ use crate::partition::{
     Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
+use crate::reloads::Reloads;
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
@@ -65,7 +66,8 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     let _span = tracing::error_span!("query", query = name).entered();
     let reservation = session.registry().reserve(&service, &name)?;
     // Before anything is taken from a process that still serves.
-    let auth = Auth::of(&options, &service)?;
+    let reloads = Arc::new(Reloads::default());
+    let auth = Auth::of(&options, &service, &reloads)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
@@ -77,7 +79,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         );
     }
     panics::install_hook();
-    let entrance = listening::entrance(&options)?;
+    let entrance = listening::entrance(&options, &reloads)?;
     let listeners = arrival.listeners(&options)?;
     let asked = Asked::of(&options, &service)?;
     let offered = offered_listeners(&options, &listeners);
@@ -100,6 +102,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service: service.clone(),
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
+            reloads,
         },
         &options,
         to_epoch_thread.clone(),
