@@ -226,6 +226,7 @@ impl Offer {
                 partition: *partition,
                 scheme: listener.scheme(),
                 has_file: listener.has_file(),
+                is_kept: Some(listener.is_kept()),
             });
             let described = Message::Listeners(described.collect());
             let fds: Vec<BorrowedFd<'_>> = some.iter().map(|(_, it)| it.as_fd()).collect();

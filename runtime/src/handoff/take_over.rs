@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::message::{Described, Flaw, Message, VERSION, decode, encode};
 use super::{Asked, HandoffError, has_hung_up};
-use crate::io::listen::{FileOwner, Listener, PartitionListeners};
+use crate::io::listen::{Listener, PartitionListeners, SocketOwner};
 use crate::io::passing::{Channel, Received, Rendezvous, own_uid};
 
 /// How long the old process may take for each of its messages.
@@ -103,15 +103,14 @@ impl Taken {
     }
 
     fn adopt(&mut self, described: &Described, fd: OwnedFd) -> Result<(), HandoffError> {
-        let file = match described.has_file {
-            true => FileOwner::Taker,
-            false => FileOwner::Giver,
+        let owner = match described.is_kept.unwrap_or(!described.has_file) {
+            true => SocketOwner::Giver,
+            false => SocketOwner::Taker,
         };
-        let listener = Listener::adopt(fd, described.scheme, file).map_err(|source| {
-            HandoffError::Listener {
-                path: self.path.clone(),
-                source,
-            }
+        let listener = Listener::adopt(fd, described.scheme, owner);
+        let listener = listener.map_err(|source| HandoffError::Listener {
+            path: self.path.clone(),
+            source,
         })?;
         let (partition, partitions) = (described.partition, self.listeners.len());
         let of_partition = self.listeners.get_mut(partition).ok_or_else(|| {

@@ -23,7 +23,7 @@ use crate::options::PortMode;
 use crate::service_info::Scheme;
 
 pub use adopt::AdoptError;
-pub(crate) use adopt::FileOwner;
+pub(crate) use adopt::SocketOwner;
 
 /// Connections that the kernel holds until they are accepted; it lowers this to
 /// `net.core.somaxconn`. When it is full, clients see their SYN go unanswered and try again.

@@ -1,10 +1,11 @@
 //! Whose the listeners and their files are when one of the two processes ends in the middle.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketType};
 
@@ -93,33 +94,39 @@ fn what_was_not_taken_is_taken_back() {
     eventually("no socket", || (!place.path("h").exists()).then_some(()));
 }
 
-/// A process that hands a Unix domain socket over as far as `Ready`, and then does `next`. Gives its
-/// listener.
-fn hand_over_until(
+/// A process that hands `listener` over as far as `Ready`, and then does `next`. Gives the listener.
+fn hand_over_until<L: AsFd + Send + 'static>(
     place: &Place,
+    listener: L,
+    described: &str,
     next: impl FnOnce(Stranger) + Send + 'static,
-) -> JoinHandle<UnixListener> {
+) -> JoinHandle<L> {
     let rendezvous = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
     let address = SocketAddrUnix::new(place.path("h")).unwrap();
     rustix::net::bind(&rendezvous, &address).unwrap();
     rustix::net::listen(&rendezvous, 1).unwrap();
-    let listener = UnixListener::bind(place.path("s")).unwrap();
+    let offer = r#"{"offer":{"pid":1,"listeners":1,"partitions":1}}"#;
+    let listeners = format!(r#"{{"listeners":[{{"partition":0,"scheme":"http",{described}}}]}}"#);
     thread::spawn(move || {
         let stranger = Stranger(rustix::net::accept(&rendezvous).unwrap());
         assert!(stranger.receive().contains("hello"));
-        let offer = r#"{"offer":{"pid":1,"listeners":1,"partitions":1}}"#;
-        stranger.send_with(
-            &format!("snapback-handoff 1\n{offer}"),
-            &[rendezvous.as_fd()],
-        );
-        let listeners = r#"{"listeners":[{"partition":0,"scheme":"http","hasFile":true}]}"#;
-        stranger.send_with(
-            &format!("snapback-handoff 1\n{listeners}"),
-            &[listener.as_fd()],
-        );
+        let say = |what: &str, carried| {
+            stranger.send_with(&format!("snapback-handoff 1\n{what}"), &[carried]);
+        };
+        say(offer, rendezvous.as_fd());
+        say(&listeners, listener.as_fd());
         next(stranger);
         listener
     })
+}
+
+/// The same with a Unix domain socket.
+fn hand_unix_over_until(
+    place: &Place,
+    next: impl FnOnce(Stranger) + Send + 'static,
+) -> JoinHandle<UnixListener> {
+    let listener = UnixListener::bind(place.path("s")).unwrap();
+    hand_over_until(place, listener, r#""hasFile":true"#, next)
 }
 
 fn unix_host(socket: &Path) -> String {
@@ -130,7 +137,7 @@ fn unix_host(socket: &Path) -> String {
 fn a_new_query_that_is_refused_in_the_end_leaves_all_to_the_old_one() {
     for is_read in [true, false] {
         let place = Place::new();
-        let old = hand_over_until(&place, move |stranger| {
+        let old = hand_unix_over_until(&place, move |stranger| {
             stranger.await_message();
             if is_read {
                 assert_eq!(stranger.receive(), READY);
@@ -165,7 +172,7 @@ fn a_new_query_takes_all_from_one_that_leaves_or_dies() {
     for end in ends {
         let place = Place::new();
         let socket = place.path("s");
-        let old = hand_over_until(&place, end);
+        let old = hand_unix_over_until(&place, end);
         let new = place.serve(&[("host", &unix_host(&socket))]);
         drop(old.join().unwrap());
         assert_eq!(Client::connect_unix(&socket).get("/foo").status, 200);
@@ -173,5 +180,27 @@ fn a_new_query_takes_all_from_one_that_leaves_or_dies() {
         drop(new);
         assert!(!socket.exists());
         eventually("no socket", || (!place.path("h").exists()).then_some(()));
+    }
+}
+
+/// Shut is a port at which nobody gets in any more, though a process still has its listener. An older
+/// process does not say whether a service manager keeps it.
+#[test]
+fn a_new_query_shuts_a_port_in_the_end_unless_a_service_manager_keeps_it() {
+    for (described, is_shut) in [
+        (r#""hasFile":false,"isKept":false"#, true),
+        (r#""hasFile":false,"isKept":true"#, false),
+        (r#""hasFile":false"#, false),
+    ] {
+        let place = Place::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let old = hand_over_until(&place, listener, described, |stranger| stranger.send(YOURS));
+        let new = place.serve(&[]);
+        let _listener = old.join().unwrap();
+        assert_eq!(new.client().get("/foo").status, 200);
+        new.stop().unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        assert_eq!(late.is_err(), is_shut, "{described}");
     }
 }

@@ -30,12 +30,12 @@ pub enum AdoptError {
     Address,
 }
 
-/// What becomes of the file of a Unix domain socket that was taken over.
+/// Who goes on with a socket that was taken over, and removes the file if it is a Unix domain socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileOwner {
-    /// Who made the socket removes it.
+pub(crate) enum SocketOwner {
+    /// Who made the socket, whatever becomes of this process: a service manager.
     Giver,
-    /// This process does, once it has [taken](Listener::take) it.
+    /// This process, once it has [taken](Listener::take) it.
     Taker,
 }
 
@@ -49,21 +49,21 @@ impl Listener {
     pub(crate) fn adopt(
         fd: OwnedFd,
         scheme: Scheme,
-        file: FileOwner,
+        owner: SocketOwner,
     ) -> Result<Listener, AdoptError> {
         let local = local_address(&fd)?;
         let failed = |errno: rustix::io::Errno| AdoptError::NotASocket(errno.into());
         rustix::io::ioctl_fionbio(&fd, true).map_err(failed)?;
-        let is_kept = matches!(file, FileOwner::Giver);
+        let is_kept = matches!(owner, SocketOwner::Giver);
         let file = match &local {
             LocalAddress::Tcp(_) => {
                 // Accepted sockets inherit it.
                 sockopt::set_tcp_nodelay(&fd, true).map_err(failed)?;
                 None
             }
-            LocalAddress::Unix(path) => match file {
-                FileOwner::Giver => None,
-                FileOwner::Taker => {
+            LocalAddress::Unix(path) => match owner {
+                SocketOwner::Giver => None,
+                SocketOwner::Taker => {
                     Some(SocketFile::of_another(path).map_err(AdoptError::NotASocket)?)
                 }
             },
@@ -74,7 +74,6 @@ impl Listener {
             scheme,
             file,
             is_shared: AtomicBool::new(true),
-            // Who gives without leaving goes on with it: a service manager.
             is_kept,
         })
     }
@@ -82,6 +81,11 @@ impl Listener {
     /// Whether this process removes a socket file when it closes the listener.
     pub(crate) fn has_file(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// Whether a service manager has it too, whoever else takes it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// Gives the listener to another process. However this one ends from now on, it neither shuts the

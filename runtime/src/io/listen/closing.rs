@@ -82,7 +82,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{Address, FileOwner, bind};
+    use super::super::{Address, SocketOwner, bind};
     use super::*;
     use crate::io::socket::Socket;
     use crate::options::PortMode;
@@ -134,16 +134,16 @@ mod tests {
     #[test]
     fn who_took_a_listener_over_closes_it_unless_a_service_manager_keeps_it() {
         let patience = Duration::from_millis(50);
-        for (file, is_kept) in [(FileOwner::Taker, false), (FileOwner::Giver, true)] {
+        for (owner, is_kept) in [(SocketOwner::Taker, false), (SocketOwner::Giver, true)] {
             let given = listen("127.0.0.1");
             let fd = given.as_fd().try_clone_to_owned().expect("a descriptor");
-            let taken = Listener::adopt(fd, Scheme::Http, file).expect("it listens");
+            let taken = Listener::adopt(fd, Scheme::Http, owner).expect("it listens");
             taken.let_nobody_in().expect("nothing is done");
             TcpStream::connect(address(&given)).expect("who gave it may serve on");
             assert!(taken.take(), "it has no file that could be gone");
             taken.let_nobody_in().expect("filters are allowed");
             let late = TcpStream::connect_timeout(&address(&given), patience);
-            assert_eq!(late.is_ok(), is_kept, "{file:?}");
+            assert_eq!(late.is_ok(), is_kept, "{owner:?}");
         }
     }
 
