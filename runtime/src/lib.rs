@@ -31,6 +31,7 @@ mod partition;
 mod progress;
 mod query;
 mod reader;
+mod reloads;
 mod route;
 pub mod service_info;
 mod service_manager;
@@ -54,6 +55,7 @@ pub use options::OptionError;
 pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
+pub use reloads::{FailedReload, ReloadKind};
 pub use service_info::{Scheme, ServiceInfo};
 pub use session::{Session, Streams};
 pub use snapback_operators::{

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::io::listen::Address;
 use crate::options::{OptionError, Options};
+use crate::reloads::Reloads;
 use crate::service_info::Scheme;
 use crate::transport::Entrance;
 use crate::transport::tls::{Certificates, TlsFiles};
 
 /// Checks and reads what connections are to meet before HTTP.
-pub(crate) fn entrance(options: &Options) -> Result<Entrance> {
+pub(crate) fn entrance(options: &Options, reloads: &Arc<Reloads>) -> Result<Entrance> {
     let certificates = match TlsFiles::of(options)? {
-        Some(files) => Some(Certificates::load(files)?),
+        Some(files) => Some(Certificates::load(files, Arc::clone(reloads))?),
         None => None,
     };
     if !options.proxy_protocol {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
+use crate::reloads::{FailedReload, Reloads};
 use crate::service_info::ServiceInfo;
 use crate::transport::tls::{CertificateError, Certificates};
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) service_info: Vec<ServiceInfo>,
     /// Kept alive by the partitions alone; none without TLS.
     certificates: Option<Weak<Certificates>>,
+    /// What became of the files that it read again.
+    pub(crate) reloads: Arc<Reloads>,
     /// When it started, in milliseconds since 1970.
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
@@ -101,6 +104,8 @@ pub struct QueryStatus {
     pub restarts: u64,
     /// Why it should get no requests now; nothing when it is ready.
     pub not_ready: Vec<NotReady>,
+    /// The files that could not be used when they were read last. It serves on with what it had.
+    pub failed_reloads: Vec<FailedReload>,
 }
 
 impl StreamingQuery {
@@ -182,6 +187,7 @@ impl StreamingQuery {
             stuck_partition: stuck,
             restarts: state.restarts,
             not_ready,
+            failed_reloads: self.shared.reloads.failed(),
         }
     }
 
@@ -313,6 +319,7 @@ pub(crate) struct Identity {
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
     pub(crate) certificates: Option<Weak<Certificates>>,
+    pub(crate) reloads: Arc<Reloads>,
 }
 
 impl Shared {
@@ -328,6 +335,7 @@ impl Shared {
             service,
             service_info,
             certificates,
+            reloads,
         } = identity;
         Shared {
             id,
@@ -336,6 +344,7 @@ impl Shared {
             service,
             service_info,
             certificates,
+            reloads,
             started_at_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),

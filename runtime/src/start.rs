@@ -1,5 +1,8 @@
 //! From a plan to a running query.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -30,6 +33,7 @@ use crate::partition::{
     Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
+use crate::reloads::Reloads;
 use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
@@ -58,23 +62,24 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         options,
         trigger,
     } = plan;
+    // What is logged on the way says of which query it is, also by the threads that watch its files.
+    let _span = tracing::error_span!("query", query = name).entered();
     let reservation = session.registry().reserve(&service, &name)?;
     // Before anything is taken from a process that still serves.
-    let auth = Auth::of(&options, &service)?;
+    let reloads = Arc::new(Reloads::default());
+    let auth = Auth::of(&options, &service, &reloads)?;
     // It answers that the query is about to start, however long the checkpoint takes to open.
     let admin = session.registry().open_admin(&options)?;
     let arrival = Arrival::of(&options, &service)?;
-    let (checkpoint, recovered) =
-        open_checkpoint(&options, &service, &name, arrival.predecessor())?;
+    let (checkpoint, recovered) = open_checkpoint(&options, &service, arrival.predecessor())?;
     if cfg!(panic = "abort") {
         tracing::warn!(
-            query = name,
             "this program is built with panic = \"abort\": a panic in one request's operators ends \
              the process, with all requests in it; build with panic = \"unwind\""
         );
     }
     panics::install_hook();
-    let entrance = listening::entrance(&options)?;
+    let entrance = listening::entrance(&options, &reloads)?;
     let listeners = arrival.listeners(&options)?;
     let asked = Asked::of(&options, &service)?;
     let offered = offered_listeners(&options, &listeners);
@@ -97,6 +102,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service: service.clone(),
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
+            reloads,
         },
         &options,
         to_epoch_thread.clone(),
@@ -153,7 +159,6 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     });
     begun.inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
     tracing::info!(
-        query = query.name(),
         run_id = query.run_id(),
         services = %listed(query.service_info()),
         "the query serves"
@@ -203,7 +208,6 @@ fn offered_listeners(
 fn open_checkpoint(
     options: &Options,
     service: &str,
-    query: &str,
     predecessor: Option<u32>,
 ) -> Result<(Option<Opened>, Recovered)> {
     match &options.checkpoint_location {
@@ -215,7 +219,6 @@ fn open_checkpoint(
         }
         None => {
             tracing::warn!(
-                query,
                 "no checkpointLocation: offsets begin at 0 again at the next start; give \
                  option(\"checkpointLocation\", \"file:///…\") to keep them"
             );
@@ -407,94 +410,5 @@ fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
             requests => requests,
         },
         times: TimeLimits::of(options),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    use snapback_operators::{Context, Mode, Panicked, Turn};
-
-    use super::*;
-    use crate::reader::Server;
-    use crate::writer::StreamWriter;
-
-    /// A chain that panics where no edge catches it, as a fault of this crate would, when the body
-    /// says so.
-    #[derive(Clone)]
-    struct Bomb;
-
-    impl Chain for Bomb {
-        fn call(&mut self, cx: &mut Context<'_, '_>) -> Result<(), Panicked> {
-            assert_ne!(cx.request().body(), b"boom");
-            let id = cx.request().id().to_string();
-            cx.reply().text(&id);
-            Ok(())
-        }
-
-        fn defers(&self) -> bool {
-            false
-        }
-
-        fn settle(&mut self, _turn: &mut dyn Turn) -> Result<(), Panicked> {
-            Ok(())
-        }
-
-        fn refresh(&mut self) {}
-
-        fn instance(&self) -> Box<dyn Chain> {
-            Box::new(Bomb)
-        }
-    }
-
-    /// The reply to a body, or nothing when the connection was closed.
-    fn post(port: u16, body: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        write!(stream, "{head}Connection: close\r\n\r\n{body}").unwrap();
-        let mut reply = String::new();
-        stream
-            .read_to_string(&mut reply)
-            .map_or_else(|_| String::new(), |_| reply)
-    }
-
-    #[test]
-    fn a_partition_that_panics_starts_anew_with_its_listener_and_its_offsets() {
-        let mut options = Options::default();
-        for (key, value) in [("host", "127.0.0.1"), ("port", "0"), ("numPartitions", "1")] {
-            options.set(key, value).unwrap();
-        }
-        options.set("shutdownTimeout", "100ms").unwrap();
-        options.set("adminAddress", "none").unwrap();
-        let server = Server {
-            session: Session::new(),
-            options,
-            mode: Mode::Continuous,
-        };
-        let query = StreamWriter::new(server, Box::new(Bomb))
-            .query_name("bomb")
-            .start()
-            .unwrap();
-        let port = query.service_info()[0].port.unwrap();
-
-        for round in 0..3 {
-            let reply = post(port, "fine");
-            assert!(
-                reply.ends_with(&format!("-0-{}", 2 * round)),
-                "round {round}: {reply}"
-            );
-            assert_eq!(post(port, "boom"), "", "the connection is lost");
-        }
-        assert!(query.is_active());
-        query.stop().unwrap();
-        assert_eq!(query.status().restarts, 3);
     }
 }

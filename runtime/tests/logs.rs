@@ -48,6 +48,33 @@ impl Kept {
     }
 }
 
+/// Starts a query whose certificate and keys are files, exchanges them for others and for bad ones, and
+/// waits until the log says so.
+fn exchange_files(session: &Session, log: &Kept) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| fs::write(at(name), text).expect("it is writable");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    write("cert.pem", &made.cert.pem());
+    write("key.pem", &made.signing_key.serialize_pem());
+    write("keys", &format!("one:sha256:{}\n", "1".repeat(64)));
+    let reader = reader_in(session, "guarded")
+        .option("tlsCertFile", at("cert.pem").display())
+        .option("tlsKeyFile", at("key.pem").display())
+        .option("authKeysFile", at("keys").display());
+    let pipeline = reader.load().expect("good options").map(|_| 1).make_reply();
+    let service = serve(pipeline.write_stream().query_name("guarded"));
+    write("keys", &format!("two:sha256:{}\n", "2".repeat(64)));
+    log.line("the keys were exchanged");
+    write("keys", "nobody's");
+    log.line("the keys that were read before stay in use");
+    write("key.pem", "nobody's");
+    log.line("the new certificates cannot be used");
+    write("key.pem", &made.signing_key.serialize_pem());
+    log.line("the certificates were exchanged");
+    service.stop().expect("in order");
+}
+
 #[test]
 fn lines_name_their_query_and_hold_no_payload_and_no_secret() {
     silence_panics_on_purpose();
@@ -92,6 +119,7 @@ fn lines_name_their_query_and_hold_no_payload_and_no_secret() {
         client.answer();
     }
     service.stop().expect("in order");
+    exchange_files(&session, &log);
 
     let port = service.port();
     for (words, fields) in [
@@ -108,6 +136,21 @@ fn lines_name_their_query_and_hold_no_payload_and_no_secret() {
             "an operator failed",
             "query=\"greeter\" partition=0".to_owned(),
         ),
+        ("no checkpointLocation", "query=\"greeter\"".to_owned()),
+        ("the query serves", "query=\"greeter\"".to_owned()),
+        ("the keys were exchanged", "query=\"guarded\"".to_owned()),
+        (
+            "the keys that were read before stay in use",
+            "query=\"guarded\"".to_owned(),
+        ),
+        (
+            "the certificates were exchanged",
+            "query=\"guarded\"".to_owned(),
+        ),
+        (
+            "the new certificates cannot be used",
+            "query=\"guarded\"".to_owned(),
+        ),
         ("the query drains", "query=\"greeter\"".to_owned()),
         ("the query has ended", "query=\"greeter\"".to_owned()),
     ] {
@@ -115,6 +158,13 @@ fn lines_name_their_query_and_hold_no_payload_and_no_secret() {
         assert!(line.contains(&fields), "{fields}: {line}");
     }
     let text = log.text();
+    for line in text.lines() {
+        // Once, whether its thread or the line itself has it.
+        assert!(
+            line.matches(" query=").count() + line.matches("{query=").count() <= 1,
+            "{line}"
+        );
+    }
     for secret in [
         token,
         "a-guess",

@@ -26,9 +26,11 @@ use snapback_operators::{Headers, Reply};
 
 use crate::io::small_file;
 use crate::options::Options;
+use crate::reloads::Reloads;
 pub use error::{AuthKeysError, LineFault};
 pub(crate) use keys::Keys;
 use keys::{MAX_TOKEN_BYTES, Rest};
+use watch::Watched;
 
 /// A file of keys may not be larger.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -57,13 +59,18 @@ pub(crate) enum Denial {
 }
 
 impl Auth {
-    /// The keys that the options name; `None` if they name none, and everybody is served.
+    /// The keys that the options name; `None` if they name none, and everybody is served. What becomes
+    /// of their file when it is read again is noted in `reloads`.
     ///
     /// # Errors
     ///
     /// Keys that cannot be read, or are not well-formed; a service never starts without the keys
     /// that it was told to ask for.
-    pub(crate) fn of(options: &Options, service: &str) -> Result<Option<Arc<Auth>>, AuthKeysError> {
+    pub(crate) fn of(
+        options: &Options,
+        service: &str,
+        reloads: &Arc<Reloads>,
+    ) -> Result<Option<Arc<Auth>>, AuthKeysError> {
         let file = options.auth_keys_file.as_deref().map(PathBuf::from);
         let mut keys = Keys::default();
         if let Some(variable) = &options.auth_keys_env {
@@ -88,7 +95,8 @@ impl Auth {
             _watch: file.is_some().then_some(watch),
         });
         if let (Some(path), Some(text)) = (file, text) {
-            watch::spawn(Arc::downgrade(&auth), from_env, path, text, dropped)?;
+            let watched = Watched::new(from_env, path, text, Arc::clone(reloads));
+            watch::spawn(Arc::downgrade(&auth), watched, dropped)?;
         }
         Ok(Some(auth))
     }

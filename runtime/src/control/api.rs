@@ -25,6 +25,7 @@ pub(super) struct QueryView {
     message: String,
     is_ready: bool,
     not_ready: Vec<Value>,
+    failed_reloads: Vec<Value>,
     exception: Option<String>,
     restarts: u64,
     started_at_ms: u64,
@@ -57,6 +58,11 @@ pub(super) fn query(query: &StreamingQuery) -> QueryView {
             .not_ready
             .iter()
             .map(|reason| Trouble::of(reason).json())
+            .collect(),
+        failed_reloads: status
+            .failed_reloads
+            .iter()
+            .map(|failed| json!({ "kind": failed.kind.name(), "error": failed.error }))
             .collect(),
         exception: query.exception().map(|error| error.to_string()),
         restarts: status.restarts,

@@ -57,7 +57,7 @@ pub enum HandoffError {
         what: String,
     },
     /// The old process does not hand over now, or not to this one.
-    #[error("the process at handoffSocket `{path}` serves on: {reason}")]
+    #[error("the process at handoffSocket `{path}` hands nothing over: {reason}")]
     Refused {
         /// The path.
         path: PathBuf,
@@ -72,10 +72,10 @@ pub enum HandoffError {
         /// What is wrong with it.
         source: AdoptError,
     },
-    /// The old process ended while it handed over, and removed the files of its sockets.
+    /// Somebody removed or replaced the file of a socket while it was handed over.
     #[error(
-        "the process at handoffSocket `{path}` ended before it had handed over, and the files of \
-         its sockets are gone; start this one again"
+        "files of the sockets that came over handoffSocket `{path}` are gone, so no client could \
+         find them; start this one again"
     )]
     Abandoned {
         /// The path.

@@ -41,6 +41,9 @@ pub(super) struct Described {
     pub(super) scheme: Scheme,
     /// Whether the file of the socket goes over with it.
     pub(super) has_file: bool,
+    /// Whether a service manager has it too, and goes on with it after both. An older process does not
+    /// say, and all without a file are taken for kept then: so nothing is shut down wrongly.
+    pub(super) is_kept: Option<bool>,
 }
 
 /// Why bytes are no message.
@@ -90,6 +93,7 @@ mod tests {
             partition: 3,
             scheme: Scheme::Https,
             has_file: true,
+            is_kept: Some(false),
         };
         for message in [
             Message::Hello {

@@ -12,9 +12,15 @@
 //! old → new   Yours      the old process drains
 //! ```
 //!
-//! Until `Ready` nothing has changed for the old process, so a new one that fails or dies is only a
-//! line in its log. Both accept for a moment; the old process closes its listeners when the new
-//! one has them watched, so the backlog is never without somebody who looks after it.
+//! Until `Ready` the old process serves as before, so a new one that fails or dies is only a line in
+//! its log. Both accept for a moment; the old process closes its listeners when the new one has them
+//! watched, so the backlog is never without somebody who looks after it.
+//!
+//! A listener and the file of its socket belong to one process at a time, whichever of the two ends
+//! when. The old one gives them away before it sends the first of them: an end from then on closes its
+//! descriptors and no more. It takes them back when the new one hung up, or once it has sent `Refused`.
+//! The new one takes them with `Yours`, or when the old one hung up without a word, which it does only
+//! by dying. An old process that is told to stop after it has sent the listeners says `Yours` at once.
 
 mod error;
 mod message;
@@ -22,6 +28,7 @@ mod offer;
 mod take_over;
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +40,14 @@ use crate::options::{Options, PortMode};
 pub use error::HandoffError;
 pub(crate) use offer::{Offered, Offering};
 pub(crate) use take_over::{Taken, take_over};
+
+/// Whether this says that the other end is closed.
+fn has_hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+    )
+}
 
 /// What a process serves, or wants to. Both must agree on it: a listener of another address would
 /// be closed by the old process, and served by nobody.

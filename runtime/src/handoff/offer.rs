@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Asked;
 use super::message::{Described, Flaw, Message, decode, encode};
+use super::{Asked, has_hung_up};
 use crate::epoch;
 use crate::io::event_fd::EventFd;
 use crate::io::listen::Listener;
@@ -52,7 +52,12 @@ impl Offering {
         };
         thread::Builder::new()
             .name("snapback-handoff".to_owned())
-            .spawn(move || offer.run())?;
+            .spawn(move || {
+                // What the thread logs says of which query it is.
+                let query = offer.offered.query.name.clone();
+                let _span = tracing::error_span!("handoff", query).entered();
+                offer.run();
+            })?;
         Ok(Offering { stop })
     }
 }
@@ -70,9 +75,11 @@ struct Offer {
     stop: Arc<EventFd>,
 }
 
-/// Why this process serves on.
+/// Why the other process does not take over.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
+    #[error("the query here ends; start the new process again when it has ended")]
+    Ends,
     #[error("it runs as user {0}")]
     OtherUser(u32),
     #[error("it sent {0}")]
@@ -90,20 +97,19 @@ enum Failed {
 impl Offer {
     /// One process at a time, until one has taken over, or the query ends.
     fn run(self) {
-        let query = &self.offered.query.name;
         loop {
             let channel = match self.rendezvous.accept(&self.stop) {
                 Ok(Some(channel)) => channel,
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(query, %error, "cannot talk to a process that wants to take over");
+                    tracing::error!(%error, "cannot talk to a process that wants to take over");
                     thread::park_timeout(PAUSE);
                     continue;
                 }
             };
             match self.hand_over(&channel) {
                 Ok(pid) => {
-                    tracing::info!(query, pid, "another process has taken over; draining");
+                    tracing::info!(pid, "another process has taken over; draining");
                     let _ = self
                         .offered
                         .epoch_thread
@@ -111,46 +117,71 @@ impl Offer {
                     return;
                 }
                 Err(reason) => {
-                    tracing::warn!(query, %reason, "a process did not take over; serving on");
+                    tracing::warn!(%reason, "a process did not take over");
                 }
             }
         }
     }
 
     /// Gives the process that has taken over.
+    ///
+    /// All is given away before it is sent, and taken back only from a process that is gone, or was
+    /// told: at no moment could both remove a socket file, or this one shut down what the other serves.
     fn hand_over(&self, channel: &Channel) -> Result<u32, Failed> {
         let uid = channel.uid_of_other()?;
         if uid != own_uid() && uid != 0 {
             return Err(Failed::OtherUser(uid));
         }
-        let pid = match self.receive(channel, HELLO_TIMEOUT)? {
-            Message::Hello { pid, asked } => self.check(&asked).map(|()| pid),
-            other => Err(Failed::Message(format!("{other:?} out of turn"))),
-        };
-        let pid = pid.inspect_err(|reason| {
-            let reason = reason.to_string();
-            let _ = channel.send(&encode(&Message::Refused { reason }), &[]);
+        let greeted = self.greet(channel);
+        let pid = greeted.inspect_err(|reason| {
+            refuse(channel, reason);
         })?;
-        let listeners = self.send_listeners(channel)?;
-        match self.receive(channel, READY_TIMEOUT)? {
-            Message::Ready => {}
-            other => return Err(Failed::Message(format!("{other:?} out of turn"))),
-        }
-        // From here on the files are the other's; but not if it is gone already.
-        for listener in &listeners {
-            listener.leave_file();
-            listener.note_shared(true);
-        }
-        self.rendezvous.leave_file();
-        if let Err(error) = channel.send(&encode(&Message::Yours), &[]) {
-            for listener in &listeners {
-                listener.claim_file();
-                listener.note_shared(false);
+        let listeners = self.listeners();
+        self.rendezvous.give();
+        listeners.iter().for_each(|(_, listener)| listener.give());
+        self.leave(channel, &listeners).inspect_err(|reason| {
+            if refuse(channel, reason) {
+                self.rendezvous.take();
+                listeners.iter().for_each(|(_, listener)| {
+                    listener.take();
+                });
             }
-            self.rendezvous.claim_file();
-            return Err(error.into());
-        }
+        })?;
         Ok(pid)
+    }
+
+    /// Learns what the other process wants, and who it is.
+    fn greet(&self, channel: &Channel) -> Result<u32, Failed> {
+        match self.receive(channel, HELLO_TIMEOUT, Some(&self.stop))? {
+            Message::Hello { pid, asked } => self.check(&asked).map(|()| pid),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Sends the listeners, and leaves the service to the other process when that serves.
+    ///
+    /// A query that ends meanwhile leaves it at once: the other has all it needs, and nobody else would
+    /// serve. If the other comes to nothing after all, the files are removed as in any end.
+    fn leave(&self, channel: &Channel, listeners: &Listeners) -> Result<(), Failed> {
+        // Whoever ends this query raises `stop` before a partition closes a listener. So when it is not
+        // raised here, no partition has closed one that was not yet given away.
+        if self.stop.is_raised() {
+            return Err(Failed::Ends);
+        }
+        self.send_listeners(channel, listeners)?;
+        match self.receive(channel, READY_TIMEOUT, Some(&self.stop)) {
+            Ok(Message::Ready) => say(channel, &Message::Yours, &[]),
+            Ok(other) => Err(out_of_turn(&other)),
+            Err(Failed::Ends) => {
+                say(channel, &Message::Yours, &[])?;
+                match self.receive(channel, READY_TIMEOUT, None) {
+                    Err(Failed::Closed) => Err(Failed::Closed),
+                    // It was told, and that is not taken back, whatever it says.
+                    _ => Ok(()),
+                }
+            }
+            Err(reason) => Err(reason),
+        }
     }
 
     fn check(&self, asked: &Asked) -> Result<(), Failed> {
@@ -174,44 +205,49 @@ impl Offer {
         Ok(())
     }
 
-    /// Sends all listeners; gives those that were sent.
-    fn send_listeners(&self, channel: &Channel) -> Result<Vec<Arc<Listener>>, Failed> {
-        let partitions = self.offered.listeners.len();
-        let listeners: Vec<(usize, Arc<Listener>)> = (0..)
+    /// The listeners that are open, each with its partition.
+    fn listeners(&self) -> Vec<(usize, Arc<Listener>)> {
+        (0..)
             .zip(&self.offered.listeners)
             .flat_map(|(partition, own)| own.iter().map(move |weak| (partition, weak.upgrade())))
             .filter_map(|(partition, listener)| Some((partition, listener?)))
-            .collect();
+            .collect()
+    }
+
+    fn send_listeners(&self, channel: &Channel, listeners: &Listeners) -> Result<(), Failed> {
         let offer = Message::Offer {
             pid: std::process::id(),
             listeners: listeners.len(),
-            partitions,
+            partitions: self.offered.listeners.len(),
         };
-        channel.send(&encode(&offer), &[self.rendezvous.as_fd()])?;
+        say(channel, &offer, &[self.rendezvous.as_fd()])?;
         for some in listeners.chunks(MAX_DESCRIPTORS) {
             let described = some.iter().map(|(partition, listener)| Described {
                 partition: *partition,
                 scheme: listener.scheme(),
                 has_file: listener.has_file(),
+                is_kept: Some(listener.is_kept()),
             });
             let described = Message::Listeners(described.collect());
             let fds: Vec<BorrowedFd<'_>> = some.iter().map(|(_, it)| it.as_fd()).collect();
-            channel.send(&encode(&described), &fds)?;
+            say(channel, &described, &fds)?;
         }
-        Ok(listeners
-            .into_iter()
-            .map(|(_, listener)| listener)
-            .collect())
+        Ok(())
     }
 
-    fn receive(&self, channel: &Channel, within: Duration) -> Result<Message, Failed> {
-        let received =
-            channel
-                .receive(within, Some(&self.stop))
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::TimedOut => Failed::Silent(within),
-                    _ => Failed::System(error),
-                })?;
+    /// The next message, within the time; with `stop`, not after the query began to end.
+    fn receive(
+        &self,
+        channel: &Channel,
+        within: Duration,
+        stop: Option<&EventFd>,
+    ) -> Result<Message, Failed> {
+        let received = channel.receive(within, stop);
+        let received = received.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Failed::Silent(within),
+            io::ErrorKind::Interrupted => Failed::Ends,
+            _ => Failed::System(error),
+        })?;
         if received.bytes.is_empty() {
             return Err(Failed::Closed);
         }
@@ -222,4 +258,27 @@ impl Offer {
             })
         })
     }
+}
+
+type Listeners = [(usize, Arc<Listener>)];
+
+fn say(channel: &Channel, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<(), Failed> {
+    let sent = channel.send(&encode(message), fds);
+    sent.map_err(|error| match has_hung_up(&error) {
+        true => Failed::Closed,
+        false => Failed::System(error),
+    })
+}
+
+/// Tells the other process why it must not serve; whether it knows now, or is gone.
+fn refuse(channel: &Channel, reason: &Failed) -> bool {
+    let reason = reason.to_string();
+    match say(channel, &Message::Refused { reason }, &[]) {
+        Ok(()) | Err(Failed::Closed) => true,
+        Err(_) => false,
+    }
+}
+
+fn out_of_turn(message: &Message) -> Failed {
+    Failed::Message(format!("{message:?} out of turn"))
 }

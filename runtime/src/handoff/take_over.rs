@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::{Described, Flaw, Message, VERSION, decode, encode};
-use super::{Asked, HandoffError};
-use crate::io::listen::{FileOwner, Listener, PartitionListeners};
+use super::{Asked, HandoffError, has_hung_up};
+use crate::io::listen::{Listener, PartitionListeners, SocketOwner};
 use crate::io::passing::{Channel, Received, Rendezvous, own_uid};
 
 /// How long the old process may take for each of its messages.
@@ -103,15 +103,14 @@ impl Taken {
     }
 
     fn adopt(&mut self, described: &Described, fd: OwnedFd) -> Result<(), HandoffError> {
-        let file = match described.has_file {
-            true => FileOwner::Taker,
-            false => FileOwner::Giver,
+        let owner = match described.is_kept.unwrap_or(!described.has_file) {
+            true => SocketOwner::Giver,
+            false => SocketOwner::Taker,
         };
-        let listener = Listener::adopt(fd, described.scheme, file).map_err(|source| {
-            HandoffError::Listener {
-                path: self.path.clone(),
-                source,
-            }
+        let listener = Listener::adopt(fd, described.scheme, owner);
+        let listener = listener.map_err(|source| HandoffError::Listener {
+            path: self.path.clone(),
+            source,
         })?;
         let (partition, partitions) = (described.partition, self.listeners.len());
         let of_partition = self.listeners.get_mut(partition).ok_or_else(|| {
@@ -143,11 +142,12 @@ impl Taken {
     /// Tells the old process that this one serves, and waits until it has left the service to it.
     /// Gives the socket at which this process is to be taken over in its turn.
     ///
-    /// An old process that does not answer any more does not matter: this one has all it needs.
+    /// An old process that has died does not matter: this one has all it needs. One that only does not
+    /// answer is left alone, for it may serve on.
     ///
     /// # Errors
     ///
-    /// The old process ended, and took the files of its sockets with it.
+    /// The old process serves on, or may do so; or the files of the sockets are gone.
     pub(crate) fn ready(self) -> Result<Rendezvous, HandoffError> {
         let Taken {
             channel,
@@ -156,26 +156,25 @@ impl Taken {
             rendezvous,
             listeners,
         } = self;
-        let answered = channel
-            .send(&encode(&Message::Ready), &[])
-            .map_err(system(&path))
-            .and_then(|()| receive(&channel, &path));
-        match answered {
+        match channel.send(&encode(&Message::Ready), &[]) {
+            // What it said before it hung up still waits to be read.
+            Err(error) if !has_hung_up(&error) => return Err(system(&path)(error)),
+            _ => {}
+        }
+        match receive(&channel, &path) {
             Ok((Message::Yours, _)) => {}
             Ok((message, _)) => return Err(unexpected(&path, message)),
-            Err(error) => tracing::warn!(
+            // It takes nothing back without a word, so it has died.
+            Err(HandoffError::System { source, .. }) if has_hung_up(&source) => tracing::warn!(
                 pid,
-                %error,
-                "the process that this one took over from said nothing more; serving on"
+                "the process that this one took over from died before it left; serving on"
             ),
+            Err(error) => return Err(error),
         }
-        // No file is left behind: all are claimed, whether the others are there or not.
-        let claimed = listeners
-            .iter()
-            .flatten()
-            .map(|listener| listener.claim_file());
-        let claimed = claimed.fold(rendezvous.claim_file(), |all, one| all & one);
-        if !claimed {
+        // No file is left behind: all are taken, whether the others are there or not.
+        let taken = listeners.iter().flatten().map(|listener| listener.take());
+        let taken = taken.fold(rendezvous.take(), |all, one| all & one);
+        if !taken {
             return Err(HandoffError::Abandoned { path });
         }
         Ok(rendezvous)
@@ -192,7 +191,8 @@ fn receive(channel: &Channel, path: &Path) -> Result<(Message, Vec<OwnedFd>), Ha
     })?;
     let Received { bytes, descriptors } = received;
     if bytes.is_empty() {
-        return Err(system(path)(io::Error::other("it closed the connection")));
+        let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection");
+        return Err(system(path)(closed));
     }
     let message = decode(&bytes).map_err(|flaw| match flaw {
         Flaw::Malformed(what) => wrong(path, what),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use super::listen::{AdoptError, FileOwner, Listener};
+use super::listen::{AdoptError, Listener, SocketOwner};
 use crate::service_info::Scheme;
 
 /// The first descriptor that is passed (SD_LISTEN_FDS_START).
@@ -236,7 +236,7 @@ impl Passed {
     fn adopt(&self, scheme: Scheme) -> Result<Listener, AdoptError> {
         let fd = fcntl_dupfd_cloexec(self.fd.as_fd(), 0)
             .map_err(|errno| AdoptError::NotASocket(errno.into()))?;
-        Listener::adopt(fd, scheme, FileOwner::Giver)
+        Listener::adopt(fd, scheme, SocketOwner::Giver)
     }
 
     fn listener(&self, scheme: Scheme) -> Result<Arc<Listener>, ActivationError> {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::context::IoContext;
 
@@ -18,6 +18,14 @@ impl EventFd {
     /// Makes it readable. It fails only when it is so already, 2^64 - 2 times.
     pub(crate) fn raise(&self) {
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Whether it is readable.
+    pub(crate) fn is_raised(&self) -> bool {
+        let at_once = Timespec::default();
+        let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+        // A call that a signal cuts short is as good as one a moment earlier.
+        poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
     }
 
     /// Makes it unreadable again.

@@ -23,7 +23,7 @@ use crate::options::PortMode;
 use crate::service_info::Scheme;
 
 pub use adopt::AdoptError;
-pub(crate) use adopt::FileOwner;
+pub(crate) use adopt::SocketOwner;
 
 /// Connections that the kernel holds until they are accepted; it lowers this to
 /// `net.core.somaxconn`. When it is full, clients see their SYN go unanswered and try again.
@@ -140,8 +140,10 @@ pub(crate) struct Listener {
     scheme: Scheme,
     /// Removed on drop, before the socket closes.
     file: Option<SocketFile>,
-    /// Another process also has it, and goes on with it after this one.
+    /// Another process also has it, and may go on with it after this one.
     is_shared: AtomicBool,
+    /// A service manager has it too, whoever else takes it: it is always shared.
+    is_kept: bool,
 }
 
 /// What a listener is bound to.
@@ -408,6 +410,7 @@ fn bind_port(
                     scheme,
                     file: None,
                     is_shared: AtomicBool::new(false),
+                    is_kept: false,
                 }));
             }
             Err(Errno::ADDRINUSE) => return Ok(None),
@@ -471,6 +474,7 @@ fn listen_unix(scheme: Scheme, path: PathBuf) -> Result<Arc<Listener>, BindError
         scheme,
         file: Some(file),
         is_shared: AtomicBool::new(false),
+        is_kept: false,
     }))
 }
 

@@ -89,11 +89,13 @@ impl Channel {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let message = match rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags) {
-            // Who closes with messages unread does it in this way.
-            Err(Errno::CONNRESET) => return Ok(Received::default()),
-            received => received.context("receive a message")?,
-        };
+        let mut received = rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags);
+        // Who closes with messages unread does it in this way. It is told once, before what the other
+        // end had said last.
+        if let Err(Errno::CONNRESET) = received {
+            received = rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags);
+        }
+        let message = received.context("receive a message")?;
         let descriptors: Vec<_> = control
             .drain()
             .filter_map(|part| match part {
@@ -157,13 +159,14 @@ impl Rendezvous {
         Ok(Some(Channel(socket)))
     }
 
-    /// Leaves the file to the process that took the socket over.
-    pub(crate) fn leave_file(&self) {
+    /// Gives the socket to another process, with its file, which this one leaves alone from now on.
+    pub(crate) fn give(&self) {
         self.file.leave();
     }
 
-    /// Takes the file, to be removed in the end; false when it is not there any more.
-    pub(crate) fn claim_file(&self) -> bool {
+    /// Takes the socket from another process, or back from it, with its file, which is to be removed
+    /// in the end; false when the file is not there any more.
+    pub(crate) fn take(&self) -> bool {
         self.file.claim()
     }
 }
@@ -261,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_words_of_who_hung_up_without_listening_are_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_rendezvous, here, there) = pair(dir.path());
+        here.send(b"unread", &[]).unwrap();
+        there.send(b"last words", &[]).unwrap();
+        drop(there);
+        let hear = || here.receive(PATIENCE, None).unwrap().bytes;
+        assert_eq!(hear(), b"last words");
+        assert!(hear().is_empty());
+    }
+
+    #[test]
     fn a_message_that_is_too_long_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (_rendezvous, here, there) = pair(dir.path());
@@ -300,7 +315,7 @@ mod tests {
         let path = dir.path().join("s");
         assert!(Channel::connect(&path).unwrap().is_none());
         let rendezvous = Rendezvous::bind(&path).unwrap();
-        rendezvous.leave_file();
+        rendezvous.give();
         drop(rendezvous);
         assert!(path.exists());
         assert!(Channel::connect(&path).unwrap().is_none());

@@ -98,7 +98,8 @@ impl SocketFile {
         Ok(file)
     }
 
-    /// Leaves the file to another process, which has the socket as well.
+    /// Leaves the file to another process, which has the socket as well: before that one can claim it,
+    /// or this one might remove what the other serves at.
     pub(super) fn leave(&self) {
         self.is_ours.store(false, Ordering::Relaxed);
     }

@@ -5,6 +5,7 @@ mod api;
 mod health;
 mod listener;
 mod metrics;
+mod reloads;
 #[path = "../support/mod.rs"]
 mod support;
 

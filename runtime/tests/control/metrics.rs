@@ -16,7 +16,7 @@ use crate::support::{eventually, get, post, reader_in, serve};
 use crate::{ask, echo_in, watched};
 
 /// The samples of a scrape: the name with its labels, and the value.
-type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples = BTreeMap<String, f64>;
 
 fn scrape(admin: SocketAddr) -> Samples {
     let answer = ask(admin, "GET", "/metrics", &[]);
@@ -35,7 +35,7 @@ fn scrape(admin: SocketAddr) -> Samples {
 }
 
 /// The value of a sample of the query `api`.
-fn of_api(samples: &Samples, name: &str, labels: &str) -> f64 {
+pub(crate) fn of_api(samples: &Samples, name: &str, labels: &str) -> f64 {
     let key = format!("{name}{{query=\"api\"{labels}}}");
     *samples
         .get(&key)
@@ -43,7 +43,11 @@ fn of_api(samples: &Samples, name: &str, labels: &str) -> f64 {
 }
 
 /// Scrapes until what the partition has published after its last turn is there.
-fn scrape_until(admin: SocketAddr, what: &str, ready: impl Fn(&Samples) -> bool) -> Samples {
+pub(crate) fn scrape_until(
+    admin: SocketAddr,
+    what: &str,
+    ready: impl Fn(&Samples) -> bool,
+) -> Samples {
     eventually(what, || {
         let samples = scrape(admin);
         ready(&samples).then_some(samples)

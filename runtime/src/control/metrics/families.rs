@@ -84,6 +84,11 @@ families! {
     TURN_RUNNING = Gauge "snapback_turn_running_seconds", "seconds", ["query", "partition"];
     /// How often a partition panicked outside of the pipeline's operators and started anew.
     RESTARTS = Counter "snapback_partition_restarts_total", "restarts", ["query"];
+    /// How often files were read again while the query served: kind is certificates or keys, result is
+    /// success or failure. After a failure those that were read before stay in use.
+    RELOADS = Counter "snapback_reloads_total", "reloads", ["query", "kind", "result"];
+    /// 0 if the files could not be used when they were read last, so that older ones are in use, else 1.
+    LAST_RELOAD = Gauge "snapback_last_reload_successful", "0 or 1", ["query", "kind"];
     /// Time of a row in a deferring operator, from the turn that brought it there to the end of
     /// the one in which it went on. Deferring operators count from 0; those from 7 on are one.
     STAGE_DURATION = Histogram "snapback_stage_duration_seconds", "seconds", ["query", "stage"];

@@ -26,6 +26,7 @@ pub(super) fn scrape(queries: &Queries, format: Format) -> String {
     requests(&mut out, &queries);
     connections(&mut out, &queries);
     turns(&mut out, &queries);
+    reloads(&mut out, &queries);
     stages(&mut out, &queries);
     epochs(&mut out, &queries);
     states(&mut out, &queries);
@@ -110,6 +111,24 @@ fn turns(out: &mut Exposition, queries: &[QuerySeen]) {
     });
     by_query(out, &RESTARTS, queries, |samples, query| {
         samples.value(&[("query", &query.name)], query.restarts);
+    });
+}
+
+fn reloads(out: &mut Exposition, queries: &[QuerySeen]) {
+    by_query(out, &RELOADS, queries, |samples, query| {
+        for seen in query.reloads {
+            for (result, count) in [("success", seen.succeeded), ("failure", seen.failed)] {
+                let kind = seen.kind.name();
+                let labels = [("query", &*query.name), ("kind", kind), ("result", result)];
+                samples.value(&labels, count);
+            }
+        }
+    });
+    by_query(out, &LAST_RELOAD, queries, |samples, query| {
+        for seen in query.reloads {
+            let labels = [("query", &*query.name), ("kind", seen.kind.name())];
+            samples.value(&labels, u64::from(seen.is_last_good));
+        }
     });
 }
 

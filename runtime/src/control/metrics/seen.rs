@@ -9,6 +9,7 @@ use crate::partition::buckets::BucketsSeen;
 use crate::partition::shed::{ShedReason, TimeoutKind};
 use crate::partition::traffic::{STATUS_CLASSES, TrafficSeen};
 use crate::query::{PartitionView, StreamingQuery};
+use crate::reloads::ReloadsSeen;
 
 /// The bounds of request durations: OpenTelemetry's from 5 ms on, and below them as many again,
 /// where a request of a compiled pipeline is.
@@ -94,6 +95,7 @@ pub(super) struct QuerySeen {
     pub(super) started_at_ms: u64,
     pub(super) is_ready: bool,
     pub(super) restarts: u64,
+    pub(super) reloads: [ReloadsSeen; 2],
     pub(super) durations: Histogram,
     /// Of each deferring operator that rows have passed.
     pub(super) stages: Vec<(usize, Histogram)>,
@@ -141,6 +143,7 @@ impl QuerySeen {
             started_at_ms: shared.started_at_ms,
             is_ready: health::not_ready(shared).is_empty(),
             restarts: query.status().restarts,
+            reloads: shared.reloads.read(),
             durations: Histogram::sum(durations).unwrap_or(Histogram::EMPTY),
             stages: stages(views),
             batches: Histogram::sum(batches).unwrap_or(Histogram::EMPTY),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
@@ -30,17 +30,18 @@ pub enum AdoptError {
     Address,
 }
 
-/// What becomes of the file of a Unix domain socket that was taken over.
+/// Who goes on with a socket that was taken over, and removes the file if it is a Unix domain socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileOwner {
-    /// Who made the socket removes it.
+pub(crate) enum SocketOwner {
+    /// Who made the socket, whatever becomes of this process: a service manager.
     Giver,
-    /// This process does, once it has [claimed](Listener::claim_file) it.
+    /// This process, once it has [taken](Listener::take) it.
     Taker,
 }
 
 impl Listener {
-    /// Takes over a listening socket, and sets it as those are that this library binds.
+    /// Takes over a listening socket, and sets it as those are that this library binds. Its end in this
+    /// process leaves it open for the one that gave it, until it is [taken](Listener::take).
     ///
     /// # Errors
     ///
@@ -48,21 +49,21 @@ impl Listener {
     pub(crate) fn adopt(
         fd: OwnedFd,
         scheme: Scheme,
-        file: FileOwner,
+        owner: SocketOwner,
     ) -> Result<Listener, AdoptError> {
         let local = local_address(&fd)?;
         let failed = |errno: rustix::io::Errno| AdoptError::NotASocket(errno.into());
         rustix::io::ioctl_fionbio(&fd, true).map_err(failed)?;
-        let is_shared = matches!(file, FileOwner::Giver);
+        let is_kept = matches!(owner, SocketOwner::Giver);
         let file = match &local {
             LocalAddress::Tcp(_) => {
                 // Accepted sockets inherit it.
                 sockopt::set_tcp_nodelay(&fd, true).map_err(failed)?;
                 None
             }
-            LocalAddress::Unix(path) => match file {
-                FileOwner::Giver => None,
-                FileOwner::Taker => {
+            LocalAddress::Unix(path) => match owner {
+                SocketOwner::Giver => None,
+                SocketOwner::Taker => {
                     Some(SocketFile::of_another(path).map_err(AdoptError::NotASocket)?)
                 }
             },
@@ -71,9 +72,9 @@ impl Listener {
             fd,
             local,
             scheme,
-            // Who gives without leaving goes on with it: a service manager.
-            is_shared: AtomicBool::new(is_shared),
             file,
+            is_shared: AtomicBool::new(true),
+            is_kept,
         })
     }
 
@@ -82,13 +83,22 @@ impl Listener {
         self.file.is_some()
     }
 
-    /// Leaves the socket file to the process that took the listener over.
-    pub(crate) fn leave_file(&self) {
-        self.file.iter().for_each(SocketFile::leave);
+    /// Whether a service manager has it too, whoever else takes it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
-    /// Takes the socket file, to be removed in the end; false when it is not there any more.
-    pub(crate) fn claim_file(&self) -> bool {
+    /// Gives the listener to another process. However this one ends from now on, it neither shuts the
+    /// socket down nor removes its file. So it comes before the descriptor is sent.
+    pub(crate) fn give(&self) {
+        self.file.iter().for_each(SocketFile::leave);
+        self.is_shared.store(true, Ordering::Release);
+    }
+
+    /// Takes the listener from another process, or back from it, and with it the socket file, which is
+    /// to be removed in the end; false when the file is not there any more.
+    pub(crate) fn take(&self) -> bool {
+        self.is_shared.store(self.is_kept, Ordering::Release);
         self.file.as_ref().is_none_or(SocketFile::claim)
     }
 

@@ -72,21 +72,17 @@ impl Listener {
             _ => Err(io::Error::last_os_error()),
         }
     }
-
-    /// Notes whether another process also has this listener, and goes on with it after this one.
-    pub(crate) fn note_shared(&self, is_shared: bool) {
-        self.is_shared.store(is_shared, Ordering::Release);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{Address, bind};
+    use super::super::{Address, SocketOwner, bind};
     use super::*;
     use crate::io::socket::Socket;
     use crate::options::PortMode;
@@ -126,13 +122,29 @@ mod tests {
     #[test]
     fn a_listener_that_another_process_has_stays_open() {
         let listener = listen("127.0.0.1");
-        listener.note_shared(true);
+        listener.give();
         listener.let_nobody_in().expect("nothing is done");
         TcpStream::connect(address(&listener)).expect("the other process may accept it");
-        listener.note_shared(false);
+        assert!(listener.take(), "it has no file that could be gone");
         listener.let_nobody_in().expect("filters are allowed");
         let patience = Duration::from_millis(50);
         assert!(TcpStream::connect_timeout(&address(&listener), patience).is_err());
+    }
+
+    #[test]
+    fn who_took_a_listener_over_closes_it_unless_a_service_manager_keeps_it() {
+        let patience = Duration::from_millis(50);
+        for (owner, is_kept) in [(SocketOwner::Taker, false), (SocketOwner::Giver, true)] {
+            let given = listen("127.0.0.1");
+            let fd = given.as_fd().try_clone_to_owned().expect("a descriptor");
+            let taken = Listener::adopt(fd, Scheme::Http, owner).expect("it listens");
+            taken.let_nobody_in().expect("nothing is done");
+            TcpStream::connect(address(&given)).expect("who gave it may serve on");
+            assert!(taken.take(), "it has no file that could be gone");
+            taken.let_nobody_in().expect("filters are allowed");
+            let late = TcpStream::connect_timeout(&address(&given), patience);
+            assert_eq!(late.is_ok(), is_kept, "{owner:?}");
+        }
     }
 
     #[test]

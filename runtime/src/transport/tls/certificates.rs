@@ -10,25 +10,32 @@ use rustls::server::UnbufferedServerConnection;
 use super::files::Loaded;
 use super::{CertificateError, TlsFiles, watch};
 use crate::io::file::Stamp;
+use crate::reloads::{ReloadKind, Reloads};
 
 /// What new connections are served with. Partitions read it without a lock; the thread that watches
 /// the files, or whoever asks for it, puts something newer there.
 pub(crate) struct Certificates {
     files: TlsFiles,
     loaded: ArcSwap<Loaded>,
+    reloads: Arc<Reloads>,
     /// Dropped with the certificates, which ends the thread that watches.
     _watch: Sender<()>,
 }
 
 impl Certificates {
     /// Reads the files, and watches them as long as a partition uses what was read.
-    pub(crate) fn load(files: TlsFiles) -> Result<Arc<Self>, CertificateError> {
+    /// What became of each later reading is noted in `reloads`.
+    pub(crate) fn load(
+        files: TlsFiles,
+        reloads: Arc<Reloads>,
+    ) -> Result<Arc<Self>, CertificateError> {
         let stamps = files.stamps();
         let loaded = files.load(None)?;
         let (sender, dropped) = mpsc::channel();
         let certificates = Arc::new(Certificates {
             files,
             loaded: ArcSwap::from_pointee(loaded),
+            reloads,
             _watch: sender,
         });
         watch::spawn(Arc::downgrade(&certificates), stamps, dropped).map_err(|error| {
@@ -43,8 +50,10 @@ impl Certificates {
     /// get what they got before.
     pub(crate) fn reload(&self) -> Result<(), CertificateError> {
         let before = self.loaded.load();
-        self.loaded.store(Arc::new(self.files.load(Some(&before))?));
-        Ok(())
+        let loaded = self.files.load(Some(&before));
+        let reloaded = loaded.map(|loaded| self.loaded.store(Arc::new(loaded)));
+        self.reloads.note(ReloadKind::Certificates, &reloaded);
+        reloaded
     }
 
     /// What the files are now.

@@ -15,13 +15,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// What the files were at a look.
 type Stamps = [Option<Stamp>; 3];
 
-/// Watches the files on a thread of its own, until the certificates are dropped.
+/// Watches the files on a thread of its own, until the certificates are dropped. The thread logs in
+/// the span of whoever calls this, which names the query.
 pub(super) fn spawn(
     certificates: Weak<Certificates>,
     loaded: Stamps,
     dropped: Receiver<()>,
 ) -> io::Result<()> {
+    let span = tracing::Span::current();
     let watch = move || {
+        let _span = span.entered();
         let mut watched = Watched::new(loaded);
         while let Err(RecvTimeoutError::Timeout) = dropped.recv_timeout(INTERVAL) {
             let Some(certificates) = certificates.upgrade() else {
