@@ -15,22 +15,18 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::checkpoint::{Location, Opened, Recovered};
-use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::handoff::{Asked, Offered, Offering};
-use crate::http1::Limits;
 use crate::io::listen::{Listener, PartitionListeners};
 use crate::io::pin;
 use crate::listening;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Admission, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin,
-    Worker,
+    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin, Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
-use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
 use crate::session::Session;
@@ -325,7 +321,7 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                policy(&options, auth.clone()),
+                Policy::of(&options, auth.clone()),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );
@@ -386,27 +382,6 @@ impl PartitionStarter<'_> {
             })
             .map_err(Error::system("cannot start a partition's thread"))?;
         Ok(())
-    }
-}
-
-fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
-    Policy {
-        limits: Limits {
-            max_head_bytes: options.max_head_bytes,
-            max_body_bytes: options.max_request_bytes,
-            ..Limits::default()
-        },
-        route: Route::new(&options.path),
-        unanswered_status: options.unanswered_reply,
-        max_attempts: options.max_attempts,
-        max_pipelined: options.max_pipelined,
-        max_reply_buffer_bytes: options.max_reply_buffer_bytes,
-        admission: Admission::new(options, auth),
-        max_requests: match options.max_requests_per_connection {
-            0 => u64::MAX,
-            requests => requests,
-        },
-        times: TimeLimits::of(options),
     }
 }
 
