@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::describe::{Content, Description, schema_of};
@@ -29,12 +30,25 @@ impl<T: Deserialize<'static> + 'static> Operator<Replied> for DescribeReply<T> {
     }
 
     fn describe(&self, description: &mut Description) {
-        let schema = schema_of::<T>();
+        let mut schema = schema_of::<T>();
+        admit_null_for_floats(&mut schema);
         let is_text = schema.get("type").is_some_and(|name| name == "string");
         description.replies = vec![match is_text {
             true => Content::new(Content::text().content_type, schema),
             false => Content::json(schema),
         }];
+    }
+}
+
+/// serde_json writes `null` for a float that is no number or infinite.
+fn admit_null_for_floats(schema: &mut Value) {
+    if schema.get("type").is_some_and(|name| name == "number") {
+        schema["type"] = json!(["number", "null"]);
+    }
+    match schema {
+        Value::Object(members) => members.values_mut().for_each(admit_null_for_floats),
+        Value::Array(elements) => elements.iter_mut().for_each(admit_null_for_floats),
+        _ => {}
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::control::{self, EpochWatch, NotReady};
 use crate::epoch::Message;
 use crate::error::{Error, Result};
+use crate::openapi::OpenApi;
 use crate::options::Options;
 use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    pub(crate) open_api: Arc<OpenApi>,
     /// Kept alive by the partitions alone; none without TLS.
     certificates: Option<Weak<Certificates>>,
     /// When it started, in milliseconds since 1970.
@@ -135,6 +137,11 @@ impl StreamingQuery {
     /// Where the query listens, one entry per listener.
     pub fn service_info(&self) -> &[ServiceInfo] {
         &self.shared.service_info
+    }
+
+    /// What the service takes and answers, as an OpenAPI 3.1 document in JSON.
+    pub fn openapi_json(&self) -> &str {
+        self.shared.open_api.json()
     }
 
     /// Whether the query still answers requests.
@@ -313,6 +320,7 @@ pub(crate) struct Identity {
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
     pub(crate) certificates: Option<Weak<Certificates>>,
+    pub(crate) open_api: Arc<OpenApi>,
 }
 
 impl Shared {
@@ -328,6 +336,7 @@ impl Shared {
             service,
             service_info,
             certificates,
+            open_api,
         } = identity;
         Shared {
             id,
@@ -336,6 +345,7 @@ impl Shared {
             service,
             service_info,
             certificates,
+            open_api,
             started_at_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),

@@ -21,6 +21,7 @@ use crate::handoff::{Asked, Offered, Offering};
 use crate::io::listen::{Listener, PartitionListeners};
 use crate::io::pin;
 use crate::listening;
+use crate::openapi::OpenApi;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
@@ -93,6 +94,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service: service.clone(),
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
+            open_api: Arc::new(OpenApi::of(&chain.describe(), &options)),
         },
         &options,
         to_epoch_thread.clone(),
@@ -112,6 +114,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         entrance,
         chain: &*chain,
         auth,
+        open_api: Arc::clone(&shared.open_api),
         run: Arc::new(run),
         runtime,
         to_epoch_thread: to_epoch_thread.clone(),
@@ -233,6 +236,7 @@ struct PartitionStarter<'s> {
     entrance: Entrance,
     chain: &'s dyn Chain,
     auth: Option<Arc<Auth>>,
+    open_api: Arc<OpenApi>,
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
@@ -304,6 +308,7 @@ impl PartitionStarter<'_> {
         );
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
         let (auth, batch_interval) = (self.auth.clone(), self.batch_interval);
+        let open_api = Arc::clone(&self.open_api);
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -321,7 +326,7 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                Policy::of(&options, auth.clone()),
+                Policy::of(&options, auth.clone(), &open_api),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );

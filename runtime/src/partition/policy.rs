@@ -6,6 +6,7 @@ use super::prepare::Admission;
 use crate::auth::Auth;
 use crate::connection::TimeLimits;
 use crate::http1::Limits;
+use crate::openapi::OpenApi;
 use crate::options::Options;
 use crate::route::Route;
 
@@ -27,11 +28,13 @@ pub(crate) struct Policy {
     /// How long a connection may take for what.
     pub(crate) times: TimeLimits,
     pub(crate) admission: Admission,
+    /// What is told at a path of its own; none where that is switched off.
+    pub(crate) open_api: Option<Arc<OpenApi>>,
 }
 
 impl Policy {
-    /// What the options say, and whom the keys let in.
-    pub(crate) fn of(options: &Options, auth: Option<Arc<Auth>>) -> Self {
+    /// What the options say, whom the keys let in, and what is told of the service.
+    pub(crate) fn of(options: &Options, auth: Option<Arc<Auth>>, open_api: &Arc<OpenApi>) -> Self {
         Policy {
             limits: Limits {
                 max_head_bytes: options.max_head_bytes,
@@ -49,6 +52,7 @@ impl Policy {
                 requests => requests,
             },
             times: TimeLimits::of(options),
+            open_api: options.open_api.then(|| Arc::clone(open_api)),
         }
     }
 }

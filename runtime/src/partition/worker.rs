@@ -21,6 +21,7 @@ use super::traffic::Traffic;
 use crate::http1::{Decoded, Echo, HeadEncoder, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::log_limit::LogLimit;
+use crate::openapi;
 use crate::outbox::{Outbox, Slot};
 use crate::panics;
 pub(crate) use settling::Outboxes;
@@ -254,7 +255,7 @@ impl Worker {
         let out = outbox.bytes();
         let room = replier.leave_room(out);
         if !replier.policy.route.matches(request.target()) {
-            replier.not_found(&request, out);
+            replier.answer_elsewhere(&request, out);
             replier.put_head(out, room, persistence, decoded.is_head, None, extras.echo);
             deferrals.traffic().replied(replier.head.status());
             return keep_alive;
@@ -401,13 +402,19 @@ impl Replier {
         deferred
     }
 
-    /// Answers what is not for the pipeline. `OPTIONS *` asks about the server as a whole, which has
+    /// Answers what is not for the pipeline: what describes it, or nothing. `OPTIONS *` asks about the server as a whole, which has
     /// nothing to add to what its services say of themselves (RFC 9110, section 9.3.7).
     #[cold]
-    fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+    fn answer_elsewhere(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
         if request.target() == "*" {
             Reply::new(out, &mut self.head).status(204).empty();
             return;
+        }
+        if let Some(open_api) = &self.policy.open_api
+            && request.path() == openapi::PATH
+        {
+            let mut reply = Reply::new(out, &mut self.head);
+            return open_api.answer(request.method(), &mut reply);
         }
         let detail = format!(
             "no service at {:?}; there is one at {}",
