@@ -132,7 +132,7 @@ fn a_typed_service_describes_itself() {
           "info": {
             "description": "Requests are answered at /bills and below it. What is refused or fails is answered with a problem document (RFC 9457).",
             "title": "bills",
-            "version": "bbb917a6002c"
+            "version": "68a3811e2b45"
           },
           "openapi": "3.1.0",
           "paths": {
@@ -185,7 +185,10 @@ fn a_typed_service_describes_itself() {
                             },
                             "total": {
                               "format": "double",
-                              "type": "number"
+                              "type": [
+                                "number",
+                                "null"
+                              ]
                             }
                           },
                           "required": [
