@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::batch::discard_payload;
 use crate::context::Context;
 use crate::defer::{End, Turn};
+use crate::describe::Description;
 use crate::operator::Operator;
 use crate::row::{Finished, Requests};
 
@@ -39,6 +40,14 @@ pub trait Chain: Send {
 
     /// A fresh instance for another partition.
     fn instance(&self) -> Box<dyn Chain>;
+
+    /// What it takes and answers. Nothing is known of a chain that does not say it.
+    fn describe(&self) -> Description {
+        Description {
+            answers_freely: true,
+            ..Description::default()
+        }
+    }
 }
 
 impl fmt::Debug for dyn Chain {
@@ -112,5 +121,11 @@ impl<O: Operator<Requests, Out: Finished>> Chain for Compiled<O> {
 
     fn instance(&self) -> Box<dyn Chain> {
         Box::new(Compiled::new(self.pristine.clone()))
+    }
+
+    fn describe(&self) -> Description {
+        let mut description = Description::default();
+        self.pristine.describe(&mut description);
+        description
     }
 }

@@ -1,6 +1,7 @@
 //! `filter`: some rows go on.
 
 use crate::context::Context;
+use crate::describe::Description;
 use crate::operator::Operator;
 use crate::row::Row;
 use crate::row_fn::RowFn;
@@ -22,5 +23,9 @@ where
     #[inline]
     fn apply<'r>(&mut self, cx: &mut Context<'_, 'r>, row: In::At<'r>) -> Option<In::At<'r>> {
         self.predicate.call(cx.request(), &row).then_some(row)
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.may_be_unanswered = true;
     }
 }

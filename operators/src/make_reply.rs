@@ -3,6 +3,7 @@
 use serde::ser::{Serialize, Serializer};
 
 use crate::context::Context;
+use crate::describe::{Description, replies_of};
 use crate::operator::Operator;
 use crate::reply::{ContentType, Reply};
 use crate::row::{Replied, Row};
@@ -26,6 +27,10 @@ impl<In: SerializeRow> Operator<In> for MakeReply {
         In::reply(&row, cx.reply());
         Some(())
     }
+
+    fn describe(&self, description: &mut Description) {
+        description.replies = replies_of::<In>();
+    }
 }
 
 /// Answers each request as a closure writes it, which has the whole reply in hand.
@@ -45,6 +50,10 @@ where
     fn apply<'r>(&mut self, cx: &mut Context<'_, 'r>, row: In::At<'r>) -> Option<()> {
         (self.f)(row, cx.reply());
         Some(())
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.answers_freely = true;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::defer::{Sink, Turn};
+use crate::describe::Description;
 use crate::row::{Requests, Row};
 
 /// One step of a pipeline.
@@ -35,6 +36,10 @@ pub trait Operator<In: Row>: Clone + Send + 'static {
     fn refresh(&mut self, pristine: &Self) {
         self.clone_from(pristine);
     }
+
+    /// Adds what it takes of the requests and how it answers. One that only passes rows on has
+    /// nothing to add.
+    fn describe(&self, _description: &mut Description) {}
 }
 
 /// The empty pipeline: requests come out as they went in.
@@ -97,6 +102,11 @@ where
     fn refresh(&mut self, pristine: &Self) {
         self.first.refresh(&pristine.first);
         self.second.refresh(&pristine.second);
+    }
+
+    fn describe(&self, description: &mut Description) {
+        self.first.describe(description);
+        self.second.describe(description);
     }
 }
 

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 
 use crate::context::Context;
+use crate::describe::{Body, Content, Description, schema_of};
 use crate::operator::Operator;
 use crate::reply::Reply;
 use crate::row::{ParseSafe, Row, Unparsed};
@@ -43,6 +44,13 @@ impl<In: Unparsed, T: ParseRow> Operator<In> for ParseRequest<T> {
             }
         }
     }
+
+    fn describe(&self, description: &mut Description) {
+        description.body = Some(Body::Taken {
+            content: Content::json(T::schema()),
+            is_required: true,
+        });
+    }
 }
 
 /// Rows that can be parsed from JSON: every row whose type implements [`serde::Deserialize`].
@@ -62,6 +70,9 @@ pub trait ParseRow: Row {
 
     /// Answers 400, and says why the body does not parse.
     fn refuse(body: &[u8], reply: &mut Reply<'_>);
+
+    /// The JSON Schema of the bodies that parse: [`schema_of`] the row.
+    fn schema() -> serde_json::Value;
 }
 
 impl<T> ParseRow for T
@@ -103,6 +114,10 @@ where
         let received = excerpt(body);
         members.push(("received", &received));
         reply.problem_with(400, &detail, &members);
+    }
+
+    fn schema() -> serde_json::Value {
+        schema_of::<T::At<'static>>()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::context::Context;
+use crate::describe::Description;
 use crate::operator::Operator;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
@@ -46,6 +47,10 @@ where
             reply.into_reply(cx.reply());
         }
         Some(row)
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.answers_freely = true;
     }
 }
 

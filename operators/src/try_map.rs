@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::context::Context;
+use crate::describe::Description;
 use crate::operator::Operator;
 use crate::refusal::IntoRefusal;
 use crate::row::{Owned, Row};
@@ -49,5 +50,9 @@ where
                 None
             }
         }
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.refuses_freely = true;
     }
 }

@@ -24,6 +24,7 @@ pub mod internals;
 mod io;
 mod listening;
 mod log_limit;
+mod openapi;
 pub mod options;
 mod outbox;
 mod panics;

@@ -123,6 +123,10 @@ options! {
     /// `traceresponse`.
     trace_context: bool = true,
         key "traceContext", kind Switch, on Reader;
+    /// Whether `GET /openapi.json` at the service's port tells what the service takes and answers;
+    /// a service at the root, or at that very path, answers there itself.
+    open_api: bool = true,
+        key "openApi", kind Switch, on Reader;
     /// How many requests of one connection may wait for their replies; further ones are not read
     /// until the first is answered.
     max_pipelined: usize = 1024,

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::control::{self, EpochWatch, NotReady};
 use crate::epoch::Message;
 use crate::error::{Error, Result};
+use crate::openapi::OpenApi;
 use crate::options::Options;
 use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) service: String,
     pub(crate) service_info: Vec<ServiceInfo>,
+    pub(crate) open_api: Arc<OpenApi>,
     /// Kept alive by the partitions alone; none without TLS.
     certificates: Option<Weak<Certificates>>,
     /// What became of the files that it read again.
@@ -140,6 +142,11 @@ impl StreamingQuery {
     /// Where the query listens, one entry per listener.
     pub fn service_info(&self) -> &[ServiceInfo] {
         &self.shared.service_info
+    }
+
+    /// What the service takes and answers, as an OpenAPI 3.1 document in JSON.
+    pub fn openapi_json(&self) -> &str {
+        self.shared.open_api.json()
     }
 
     /// Whether the query still answers requests.
@@ -320,6 +327,7 @@ pub(crate) struct Identity {
     pub(crate) service_info: Vec<ServiceInfo>,
     pub(crate) certificates: Option<Weak<Certificates>>,
     pub(crate) reloads: Arc<Reloads>,
+    pub(crate) open_api: Arc<OpenApi>,
 }
 
 impl Shared {
@@ -336,6 +344,7 @@ impl Shared {
             service_info,
             certificates,
             reloads,
+            open_api,
         } = identity;
         Shared {
             id,
@@ -345,6 +354,7 @@ impl Shared {
             service_info,
             certificates,
             reloads,
+            open_api,
             started_at_ms: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),

@@ -18,23 +18,20 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::checkpoint::{Location, Opened, Recovered};
-use crate::connection::TimeLimits;
 use crate::epoch::{EpochThread, Message, PartitionHandle};
 use crate::error::{Error, Result};
 use crate::handoff::{Asked, Offered, Offering};
-use crate::http1::Limits;
 use crate::io::listen::{Listener, PartitionListeners};
 use crate::io::pin;
 use crate::listening;
+use crate::openapi::OpenApi;
 use crate::options::{Options, PortMode};
 use crate::panics;
 use crate::partition::{
-    Acceptor, Admission, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin,
-    Worker,
+    Acceptor, Deferrals, Mailbox, Partition, Phase, Policy, Published, QueueDelay, Spin, Worker,
 };
 use crate::query::{Identity, Shared, StreamingQuery};
 use crate::reloads::Reloads;
-use crate::route::Route;
 use crate::service_info::ServiceInfo;
 use crate::service_manager;
 use crate::session::Session;
@@ -103,6 +100,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             service_info,
             certificates: entrance.certificates.as_ref().map(Arc::downgrade),
             reloads,
+            open_api: Arc::new(OpenApi::of(&chain.describe(), &options)),
         },
         &options,
         to_epoch_thread.clone(),
@@ -122,6 +120,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         entrance,
         chain: &*chain,
         auth,
+        open_api: Arc::clone(&shared.open_api),
         run: Arc::new(run),
         runtime,
         to_epoch_thread: to_epoch_thread.clone(),
@@ -240,6 +239,7 @@ struct PartitionStarter<'s> {
     entrance: Entrance,
     chain: &'s dyn Chain,
     auth: Option<Arc<Auth>>,
+    open_api: Arc<OpenApi>,
     run: Arc<Run>,
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
@@ -311,6 +311,7 @@ impl PartitionStarter<'_> {
         );
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
         let (auth, batch_interval) = (self.auth.clone(), self.batch_interval);
+        let open_api = Arc::clone(&self.open_api);
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -328,7 +329,7 @@ impl PartitionStarter<'_> {
                 run,
                 index,
                 next,
-                policy(&options, auth.clone()),
+                Policy::of(&options, auth.clone(), &open_api),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
             );
@@ -389,26 +390,5 @@ impl PartitionStarter<'_> {
             })
             .map_err(Error::system("cannot start a partition's thread"))?;
         Ok(())
-    }
-}
-
-fn policy(options: &Options, auth: Option<Arc<Auth>>) -> Policy {
-    Policy {
-        limits: Limits {
-            max_head_bytes: options.max_head_bytes,
-            max_body_bytes: options.max_request_bytes,
-            ..Limits::default()
-        },
-        route: Route::new(&options.path),
-        unanswered_status: options.unanswered_reply,
-        max_attempts: options.max_attempts,
-        max_pipelined: options.max_pipelined,
-        max_reply_buffer_bytes: options.max_reply_buffer_bytes,
-        admission: Admission::new(options, auth),
-        max_requests: match options.max_requests_per_connection {
-            0 => u64::MAX,
-            requests => requests,
-        },
-        times: TimeLimits::of(options),
     }
 }

@@ -51,6 +51,7 @@
 pub mod ddl;
 
 mod clock;
+mod describe;
 mod error;
 mod evaluation;
 mod explain;
@@ -59,6 +60,7 @@ pub mod functions;
 mod input;
 #[cfg(feature = "internals")]
 pub mod internals;
+mod json_schema;
 mod micro;
 mod operator;
 mod parsing_check;

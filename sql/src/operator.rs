@@ -11,7 +11,7 @@ use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use snapback::{Context, Requests, Row};
-use snapback_operators::{Operator, Replied, Sink, Ticket, Turn};
+use snapback_operators::{Description, Operator, Replied, Sink, Ticket, Turn};
 
 use crate::error::Result;
 use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
@@ -49,6 +49,7 @@ pub struct ColumnOperator {
 /// What all partitions share.
 #[derive(Debug)]
 pub(crate) struct Compiled {
+    pub(crate) description: Description,
     pub(crate) reads: Arc<Reads>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) reply: ReplyColumn,
@@ -273,6 +274,10 @@ impl Operator<Requests> for ColumnOperator {
             Engine::InTurn(program) => self.run_in_turn(&program.load(), turn, rest),
             Engine::Beside(crew) => self.run_beside(crew, turn, rest),
         }
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.clone_from(&self.compiled.description);
     }
 
     /// The program has no state that a panic could have left half changed; a row that was offered

@@ -11,4 +11,5 @@ mod properties;
 mod replies;
 mod requests;
 mod rows;
+mod schemas;
 mod steps;

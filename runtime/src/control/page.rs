@@ -54,9 +54,10 @@ fn row(page: &mut String, query: &StreamingQuery) {
         .collect();
     let _ = write!(
         page,
-        "<tr><td>{}<td>{}<td class={class}>{}",
+        "<tr><td>{}<td>{} (<a href=\"/api/v1/queries/{}/openapi.json\">OpenAPI</a>)<td class={class}>{}",
         Escaped(query.name()),
         Escaped(&services.join(" ")),
+        Escaped(query.run_id()),
         Escaped(&status.message)
     );
     for reason in &status.not_ready {

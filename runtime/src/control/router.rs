@@ -106,7 +106,9 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
     let mut segments = rest.split('/').skip(1);
     let (name, action) = (segments.next(), segments.next());
     if segments.next().is_some() {
-        return not_found("a query has progress, stop and drain, and nothing below\n");
+        return not_found(
+            "a query has progress, openapi.json, stop and drain, and nothing below\n",
+        );
     }
     let Some(name) = name else {
         return only_get(request, || {
@@ -119,6 +121,9 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
     };
     match action {
         None => only_get(request, || json(StatusCode::OK, &api::query(&query))),
+        Some("openapi.json") => only_get(request, || {
+            reply(StatusCode::OK, JSON, query.openapi_json().to_owned())
+        }),
         Some("progress") => only_get(request, || json(StatusCode::OK, &api::progress(&query))),
         Some("drain") if request.method == Method::POST => {
             query.request_stop();
@@ -126,7 +131,7 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
         }
         Some("stop") if request.method == Method::POST => stop(&query).await,
         Some("drain" | "stop") => not_allowed("POST"),
-        Some(_) => not_found("a query has progress, stop and drain\n"),
+        Some(_) => not_found("a query has progress, openapi.json, stop and drain\n"),
     }
 }
 

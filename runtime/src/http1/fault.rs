@@ -201,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn services_describe_each_status_of_the_table() {
+        let described = crate::openapi::REFUSALS.map(|(status, _)| status);
+        for (status, name, _) in FAULTS {
+            assert!(described.contains(status), "{status} {name}");
+        }
+    }
+
+    #[test]
     fn the_documentation_lists_the_faults_as_they_are() {
         const MARKS: [&str; 2] = ["<!-- faults -->\n", "<!-- end of faults -->"];
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md");

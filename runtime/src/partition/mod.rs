@@ -17,6 +17,7 @@ mod handshakes;
 pub(crate) mod latency;
 mod mailbox;
 mod overload;
+mod policy;
 mod prepare;
 mod published;
 mod refusal;
@@ -49,13 +50,13 @@ use connections::{Connections, Replies, find, key_of};
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
 pub(crate) use overload::QueueDelay;
-pub(crate) use prepare::Admission;
+pub(crate) use policy::Policy;
 pub(crate) use published::Published;
 pub(crate) use shed::TimeoutKind;
 pub(crate) use spin::Spin;
 pub(crate) use timers::TimerId;
 use timers::Timers;
-pub(crate) use worker::{Policy, Sender, Worker};
+pub(crate) use worker::{Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;

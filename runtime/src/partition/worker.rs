@@ -13,39 +13,19 @@ use snapback_operators::{
 use super::deferrals::{Deferrals, Desk};
 use super::failure::{complete, log_failure};
 use super::overload::QueueDelay;
-use super::prepare::{Admission, CONTENT_BYTES_PER_TURN};
+use super::policy::Policy;
+use super::prepare::CONTENT_BYTES_PER_TURN;
 use super::refusal::Refusals;
 use super::shed::ShedReason;
 use super::traffic::Traffic;
-use crate::connection::TimeLimits;
-use crate::http1::{Decoded, Echo, HeadEncoder, Limits, Persistence, Reject, has_no_body};
+use crate::http1::{Decoded, Echo, HeadEncoder, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::log_limit::LogLimit;
+use crate::openapi;
 use crate::outbox::{Outbox, Slot};
 use crate::panics;
-use crate::route::Route;
 pub(crate) use settling::Outboxes;
 use settling::Settling;
-
-/// The settings of a query that a request meets.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) limits: Limits,
-    pub(crate) route: Route,
-    /// The status of a request whose row left the pipeline without a reply.
-    pub(crate) unanswered_status: u16,
-    /// How often a request is tried whose operators panic.
-    pub(crate) max_attempts: u32,
-    /// Replies that may wait in one connection.
-    pub(crate) max_pipelined: usize,
-    /// Bytes of replies that may wait in one connection before it is not decoded further.
-    pub(crate) max_reply_buffer_bytes: usize,
-    /// Requests that one connection may send.
-    pub(crate) max_requests: u64,
-    /// How long a connection may take for what.
-    pub(crate) times: TimeLimits,
-    pub(crate) admission: Admission,
-}
 
 /// Gives requests their ids, and answers them in place.
 pub(crate) struct Worker {
@@ -275,7 +255,7 @@ impl Worker {
         let out = outbox.bytes();
         let room = replier.leave_room(out);
         if !replier.policy.route.matches(request.target()) {
-            replier.not_found(&request, out);
+            replier.answer_elsewhere(&request, out);
             replier.put_head(out, room, persistence, decoded.is_head, None, extras.echo);
             deferrals.traffic().replied(replier.head.status());
             return keep_alive;
@@ -422,13 +402,19 @@ impl Replier {
         deferred
     }
 
-    /// Answers what is not for the pipeline. `OPTIONS *` asks about the server as a whole, which has
+    /// Answers what is not for the pipeline: what describes it, or nothing. `OPTIONS *` asks about the server as a whole, which has
     /// nothing to add to what its services say of themselves (RFC 9110, section 9.3.7).
     #[cold]
-    fn not_found(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+    fn answer_elsewhere(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
         if request.target() == "*" {
             Reply::new(out, &mut self.head).status(204).empty();
             return;
+        }
+        if let Some(open_api) = &self.policy.open_api
+            && request.path() == openapi::PATH
+        {
+            let mut reply = Reply::new(out, &mut self.head);
+            return open_api.answer(request.method(), &mut reply);
         }
         let detail = format!(
             "no service at {:?}; there is one at {}",

@@ -113,3 +113,25 @@ fn the_page_lists_the_queries_and_loads_nothing() {
         "{text}"
     );
 }
+
+/// The admin listener has the description of every service, also of those whose own path hides it.
+#[test]
+fn a_service_is_described_to_those_who_run_it() {
+    let watched = watched(&[("path", ""), ("name", "api"), ("openApi", "off")]);
+    let described = watched.get("/api/v1/queries/api/openapi.json");
+    assert_eq!(
+        (described.status, described.header("content-type")),
+        (200, Some("application/json"))
+    );
+    assert_eq!(described.text(), watched.service.openapi_json());
+    assert_eq!(
+        json(&described)["paths"]["/"]["get"]["operationId"],
+        "get_api"
+    );
+    let link = format!(
+        "<a href=\"/api/v1/queries/{}/openapi.json\">",
+        watched.service.run_id()
+    );
+    assert!(watched.get("/").text().contains(&link));
+    assert_eq!(watched.post("/api/v1/queries/api/openapi.json").status, 405);
+}

@@ -10,10 +10,12 @@ mod tests;
 use std::ops::Range;
 
 use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use snapback::Reply;
+use snapback_operators::Content;
 
 use crate::functions::ResponseRow;
+use crate::json_schema::{self, Way};
 use crate::schema;
 
 pub use mode::{ReplyMode, UnknownReplyMode};
@@ -108,6 +110,31 @@ impl ReplyColumn {
             Kind::Response => respond(&ResponseRow::of(column, row), reply),
         }
     }
+}
+
+impl ReplyColumn {
+    /// What it answers with rows of this field: nothing where the body is always empty. `None` where a
+    /// reply has a status and a content type of its own.
+    pub(crate) fn content(&self, field: &Field, mode: ReplyMode) -> Option<Option<Content>> {
+        let value = json_schema::of_type(field.data_type(), Way::Out);
+        let in_json = match self.kind {
+            Kind::Value => json_schema::of_fields(&vec![field.clone()].into(), Way::Out),
+            _ => value,
+        };
+        Some(match (mode, self.kind) {
+            (ReplyMode::Array, Kind::Value) => Some(array(in_json)),
+            (ReplyMode::Array, _) => Some(array(json_schema::of_field(field, Way::Out))),
+            (ReplyMode::First, Kind::Text) => Some(Content::text()),
+            (ReplyMode::First, Kind::Bytes) => Some(Content::bytes()),
+            (ReplyMode::First, Kind::Value | Kind::Document) => Some(Content::json(in_json)),
+            (ReplyMode::First, Kind::Null) => None,
+            (ReplyMode::First, Kind::Response) => return None,
+        })
+    }
+}
+
+fn array(items: serde_json::Value) -> Content {
+    Content::json(serde_json::json!({ "type": "array", "items": items }))
 }
 
 /// Answers with a response. What it says of its length and its coding is the server's own.

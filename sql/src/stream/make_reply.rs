@@ -8,6 +8,7 @@ use snapback::{HasMode, Pipeline};
 use snapback_operators::{Replied, Then};
 
 use super::ColumnStream;
+use crate::describe;
 use crate::error::{Result, SqlError};
 use crate::operator::{ColumnOperator, Compiled, Engine};
 use crate::planner::Planner;
@@ -49,12 +50,14 @@ impl<S: HasMode, O> ColumnStream<S, O> {
             None => None,
         };
         let (reads, works) = planner.plan()?;
+        let description = describe::pipeline(&reads, &planner.plan, &reply, self.reply_mode);
         let engine = Arc::new(Engine::new(works)?);
         let watching = match watched {
             Some(watched) => Some(watched.begin(planner, Arc::downgrade(&engine))?),
             None => None,
         };
         let compiled = Compiled {
+            description,
             reads: Arc::new(reads),
             engine,
             reply,
