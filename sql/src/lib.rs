@@ -70,6 +70,7 @@ mod planning;
 mod reload;
 mod reply;
 mod schema;
+pub mod sink;
 mod stream;
 
 pub use error::{NotRowWise, Result, SqlError};
