@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
+use snapback::tee::{Opening, Served, SinkError, TeeSink};
 
 use crate::load::parse_duration;
 use crate::tls::SelfSigned;
@@ -48,6 +49,10 @@ pub struct ServeArguments {
     /// Append each progress record of the query to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     progress: Option<PathBuf>,
+    /// Note each request with its reply for a tee whose sink keeps nothing: what a tee costs the
+    /// partitions, whatever its sink is.
+    #[arg(long)]
+    tee: bool,
     /// How much CPU time the operator of `busy` takes.
     #[arg(long, value_parser = parse_duration, default_value = "0.1ms")]
     work: Duration,
@@ -95,6 +100,19 @@ struct FooLength {
 #[derive(Serialize)]
 struct Id {
     id: String,
+}
+
+/// A sink that wants everything and keeps nothing.
+struct Discard;
+
+impl TeeSink for Discard {
+    fn open(&mut self, _opening: &Opening) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _epoch: u64, _served: &[Served]) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// How long the long reply of `large` is.
@@ -230,6 +248,9 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
     };
     if arguments.checkpoint != "none" {
         writer = writer.option("checkpointLocation", &arguments.checkpoint);
+    }
+    if arguments.tee {
+        writer = writer.tee(Discard);
     }
     let query = writer
         .trigger(Continuous::millis(arguments.trigger_ms))

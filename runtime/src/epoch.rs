@@ -3,8 +3,11 @@
 //! At the end of a turn a partition publishes what it has handed out and what is answered. So an
 //! epoch is cut by reading two numbers of each partition; no partition is asked, or even woken.
 
+mod backoff;
 mod commits;
+mod teeing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
@@ -20,10 +23,12 @@ use crate::io::clock::now_ns;
 use crate::options::Options;
 use crate::partition::latency::histogram;
 use crate::partition::{Mailbox, Phase, Published};
-use crate::progress::{LatencySummary, PartitionProgress, QueryProgress};
+use crate::progress::{LatencySummary, PartitionProgress, QueryProgress, TeeProgress};
 use crate::query::{self, Shared};
 use crate::session::Registry;
+use crate::tee::{Resume, Teed};
 use commits::Commits;
+pub(crate) use teeing::Teeing;
 
 /// How often the lock of the checkpoint is tried while a process that was taken over has it.
 const LOCK_EVERY: Duration = Duration::from_millis(50);
@@ -40,6 +45,8 @@ pub(crate) enum Message {
     Stop,
     /// Another process has the listeners, and serves: drain and end.
     HandedOver { pid: u32 },
+    /// The rows of an epoch are in the sink of the tee, or are not.
+    Teed(Teed),
 }
 
 /// What the epoch thread has of a partition.
@@ -76,6 +83,7 @@ pub(crate) struct EpochThread {
     partitions: Vec<PartitionHandle>,
     running: usize,
     commits: Option<Commits>,
+    teeing: Option<Teeing>,
     messages: Receiver<Message>,
     interval: Duration,
     last_cut: Instant,
@@ -120,6 +128,7 @@ impl EpochThread {
             running: partitions.len(),
             partitions,
             commits,
+            teeing: None,
             messages,
             interval,
             last_cut: Instant::now(),
@@ -133,6 +142,11 @@ impl EpochThread {
     /// Offers the listeners to a new process from now on.
     pub(crate) fn offers(&mut self, offering: Option<Offering>) {
         self.offering = offering;
+    }
+
+    /// Writes what is served to a sink from now on.
+    pub(crate) fn tees(&mut self, teeing: Option<Teeing>) {
+        self.teeing = teeing;
     }
 
     /// Runs until all partitions have ended.
@@ -157,6 +171,7 @@ impl EpochThread {
                 }
                 Ok(Message::PartitionEnded(result)) => self.partition_ended(result),
                 Ok(Message::PartitionServes) => {}
+                Ok(Message::Teed(teed)) => self.teed(teed),
                 Ok(Message::PartitionPanicked(partition)) => {
                     tracing::error!(
                         partition,
@@ -184,38 +199,88 @@ impl EpochThread {
     /// Ends an epoch: commits what the partitions published, and records the progress.
     fn cut(&mut self) {
         let now = Instant::now();
-        let marks: Vec<_> = self
-            .partitions
-            .iter()
-            .map(|partition| partition.published.offsets())
-            .collect();
-        let marks_by_partition = (0..).zip(&marks).map(|(index, offsets)| {
-            (
-                index,
-                Marks {
-                    next: offsets.next,
-                    settled: offsets.settled,
-                },
-            )
-        });
-        let checkpoint = self.commits.as_mut().map(|commits| {
-            let marks = marks_by_partition.collect();
-            commits.cut(&self.shared.run_id, marks, now, &self.shared.epochs);
-            commits.progress(now)
-        });
-
+        if self.teeing.is_some() {
+            self.cut_tee(now);
+        } else {
+            let marks = self.published_marks();
+            self.commit(marks, false, now);
+            for partition in &self.partitions {
+                partition.mailbox.note_epoch();
+            }
+        }
         self.watch_turns();
+        self.note_progress(now);
+    }
+
+    fn published_marks(&self) -> BTreeMap<u32, Marks> {
+        let published = self.partitions.iter().map(|partition| {
+            let offsets = partition.published.offsets();
+            Marks {
+                next: offsets.next,
+                settled: offsets.settled,
+            }
+        });
+        (0..).zip(published).collect()
+    }
+
+    /// Commits these marks; tells whether what they say is durable, as far as anything is.
+    fn commit(&mut self, marks: BTreeMap<u32, Marks>, has_rows: bool, now: Instant) -> bool {
+        let Some(commits) = &mut self.commits else {
+            return true;
+        };
+        let (run_id, watch) = (&self.shared.run_id, &self.shared.epochs);
+        commits.cut(run_id, marks, has_rows, now, watch)
+    }
+
+    /// Lets the rows of the open epoch be written. The epoch is committed when they are.
+    fn cut_tee(&mut self, now: Instant) {
+        let waits = self.awaits_lock();
+        let Some(teeing) = self.teeing.as_mut().filter(|_| !waits) else {
+            return;
+        };
+        let (epoch, resume) = match &self.commits {
+            Some(commits) => (commits.epoch(), Resume::After(commits.committed_epoch())),
+            None => (teeing.epoch(), Resume::Append),
+        };
+        if !teeing.cut(epoch, resume, now)
+            && let Some(commits) = &mut self.commits
+        {
+            commits.fall_behind(now, &self.shared.epochs);
+        }
+    }
+
+    fn teed(&mut self, teed: Teed) {
+        let now = Instant::now();
+        let Some(teeing) = &mut self.teeing else {
+            return;
+        };
+        match teed.outcome {
+            Err(why) => teeing.failed(&why, now),
+            Ok(marks) => {
+                let epoch = teeing.wrote(teed.rows);
+                let is_committed = self.commit(marks, teed.rows > 0, now);
+                if let (Some(teeing), Some(epoch), true) = (&self.teeing, epoch, is_committed)
+                    && teed.rows > 0
+                {
+                    teeing.committed(epoch);
+                }
+            }
+        }
+    }
+
+    fn note_progress(&mut self, now: Instant) {
+        let checkpoint = self.commits.as_ref().map(|commits| commits.progress(now));
         let interval = now - self.last_cut;
         self.last_cut = now;
         let mut latencies = histogram();
         let mut partitions = Vec::new();
-        for (index, (partition, offsets)) in self.partitions.iter_mut().zip(&marks).enumerate() {
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            let offsets = partition.published.offsets();
             let mut own = histogram();
             partition
                 .published
                 .latencies
                 .drain_into(&mut partition.latencies_seen, &mut own);
-            partition.mailbox.note_epoch();
             let (longest_turn_ns, longest_end_ns) = partition.published.take_longest();
             let start_offset = std::mem::replace(&mut partition.settled_before, offsets.settled);
             partitions.push(PartitionProgress {
@@ -247,6 +312,10 @@ impl EpochThread {
             latency: LatencySummary::of(&latencies),
             partitions,
             checkpoint,
+            tee: self
+                .teeing
+                .as_ref()
+                .map(|teeing| TeeProgress::of(&teeing.seen())),
         });
     }
 
@@ -348,6 +417,60 @@ impl EpochThread {
         }
     }
 
+    /// The last rows go to the sink, and after them the marks to the checkpoint; for as long as for
+    /// connections this is tried. What the sink does not have, the checkpoint does not say.
+    fn end_tee(&mut self) {
+        let until = Instant::now() + self.shutdown_timeout;
+        // What is in flight has not all rows.
+        let mut is_complete = self
+            .teeing
+            .as_ref()
+            .is_none_or(|teeing| !teeing.is_in_flight());
+        let mut is_done = self.teeing.is_none();
+        if is_complete && !is_done {
+            self.cut_tee_now();
+        }
+        while !is_done {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left) {
+                Ok(Message::Teed(teed)) => {
+                    let has_failed = teed.outcome.is_err();
+                    is_done = is_complete && !has_failed;
+                    self.teed(teed);
+                    if !is_done {
+                        if has_failed && is_complete {
+                            thread::park_timeout(LOCK_EVERY.min(left));
+                        }
+                        is_complete = true;
+                        self.cut_tee_now();
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        let now = Instant::now();
+        self.note_progress(now);
+        if let Some(teeing) = self.teeing.take() {
+            let seen = teeing.seen();
+            if !is_done {
+                tracing::error!(
+                    pending_bytes = seen.pending_bytes,
+                    failure = seen.failure,
+                    "the last rows are not in the sink; the checkpoint does not have their epoch"
+                );
+            }
+            teeing.end();
+        }
+    }
+
+    fn cut_tee_now(&mut self) {
+        if let Some(teeing) = &mut self.teeing {
+            teeing.is_last_chance();
+        }
+        self.cut_tee(Instant::now());
+    }
+
     /// The last epoch says what all partitions had answered when they ended. The checkpoint is
     /// unlocked before anyone is told, so that a query may be started from it at once.
     fn end(mut self) {
@@ -355,7 +478,10 @@ impl EpochThread {
         if let Some(commits) = &mut self.commits {
             commits.is_last_chance();
         }
-        self.cut();
+        match self.teeing {
+            Some(_) => self.end_tee(),
+            None => self.cut(),
+        }
         self.commits = None;
         self.shared.enter(query::Phase::Ended);
         tracing::info!("the query has ended");

@@ -86,6 +86,12 @@ pub enum Error {
     /// The interval of the trigger is zero.
     #[error("the trigger's interval is zero: give it a millisecond at least")]
     Trigger,
+    /// The sink of the tee cannot be used.
+    #[error("the sink of the tee cannot be opened: {reason}")]
+    Tee {
+        /// What the sink said.
+        reason: String,
+    },
     /// The operating system refused something that a query needs.
     #[error("{action}: {source}")]
     System {

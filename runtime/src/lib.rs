@@ -40,6 +40,7 @@ mod session;
 mod signals;
 mod sources;
 mod start;
+pub mod tee;
 mod transport;
 mod trigger;
 mod writer;
@@ -53,7 +54,9 @@ pub use io::activation::ActivationError;
 pub use io::listen::{AdoptError, BindError};
 pub use io::pin::PinError;
 pub use options::OptionError;
-pub use progress::{CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress};
+pub use progress::{
+    CheckpointProgress, LatencySummary, PartitionProgress, QueryProgress, TeeProgress,
+};
 pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
 pub use reloads::{FailedReload, ReloadKind};

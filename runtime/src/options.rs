@@ -20,7 +20,7 @@ use kinds::{
 pub use crate::content::ContentCoding;
 pub use kinds::parse_duration;
 pub use trusted::{Network, TrustedProxies};
-pub use values::{AdminAddress, ListenFds, Pinning, PollMode, PortMode, TlsVersion};
+pub use values::{AdminAddress, ListenFds, Pinning, PollMode, PortMode, TeeOverflow, TlsVersion};
 
 options! {
     /// Where to listen: a name, an IPv4 or IPv6 address (`0.0.0.0` and `::` are all of their
@@ -200,6 +200,14 @@ options! {
     /// For how long a checkpoint may be behind before the query counts as not ready; 0 is for ever.
     max_checkpoint_lag: Duration = Duration::from_secs(60),
         key "maxCheckpointLag", kind Span, on Writer;
+    /// What happens when `teeBufferBytes` of rows wait for the sink of a tee: `shed`, requests are
+    /// answered 503 before they are worked on; `drop`, they are served, and their rows are dropped and
+    /// counted.
+    tee_overflow: TeeOverflow = TeeOverflow::Shed,
+        key "teeOverflow", kind Choice, on Writer;
+    /// How many bytes of a partition's rows may wait for the sink of a tee.
+    tee_buffer_bytes: usize = 64 << 20,
+        key "teeBufferBytes", kind Bytes { min: 64 << 10, max: 1 << 30 }, on Writer;
     /// Where the session's admin listener (health, metrics, API) listens, for all its queries: `auto` is
     /// `127.0.0.1:4040` or the next port that is free, `none` nowhere. Anything but a loopback address
     /// needs a token.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::http1::{Echo, Persistence};
+use crate::tee::Stash;
 use crate::transport::{Scratch, Transport};
 
 /// Sent bytes are cut off the front once they are so many and the larger part.
@@ -58,6 +59,8 @@ pub(crate) struct Slot {
     pub(crate) work: Option<Work>,
     /// What the reply says back of the request; none for most requests.
     pub(crate) echo: Option<Box<Echo>>,
+    /// What a tee has noted of the request.
+    pub(crate) stash: Option<Stash>,
     /// The reply came, but there is another slot before this one.
     is_filled: bool,
     /// The reply, once it came, then those behind it.
@@ -83,6 +86,7 @@ impl Slot {
             stage_since_ns: since_ns,
             work,
             echo: None,
+            stash: None,
             is_filled: false,
             bytes: Vec::new(),
             ends: VecDeque::new(),

@@ -3,6 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::tee::TeeSeen;
+
 /// The progress of a query in one interval of its trigger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +30,8 @@ pub struct QueryProgress {
     pub partitions: Vec<PartitionProgress>,
     /// What the checkpoint says; none without a `checkpointLocation`.
     pub checkpoint: Option<CheckpointProgress>,
+    /// How the tee is doing; none without one.
+    pub tee: Option<TeeProgress>,
 }
 
 /// The part of one partition in the progress of its query.
@@ -104,4 +108,34 @@ pub struct CheckpointProgress {
     pub failure: Option<String>,
     /// What keeps this run from committing at all: the lock of the process that it took over from.
     pub waiting_for: Option<String>,
+}
+
+/// The state of a query's tee.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TeeProgress {
+    /// How many rows are in the sink since the query started.
+    pub rows: u64,
+    /// How many were dropped, since the sink was too slow.
+    pub dropped_rows: u64,
+    /// Bytes of rows that were handed over to the sink, and are not in it yet.
+    pub pending_bytes: u64,
+    /// For how long there have been rows that were to be in the sink, in milliseconds; 0 when there are
+    /// none.
+    pub lag_ms: f64,
+    /// Why the last write failed, if it did; it is tried again.
+    pub failure: Option<String>,
+}
+
+impl TeeProgress {
+    pub(crate) fn of(seen: &TeeSeen) -> Self {
+        TeeProgress {
+            rows: seen.rows,
+            dropped_rows: seen.dropped,
+            pending_bytes: seen.pending_bytes,
+            lag_ms: seen.lag.as_secs_f64() * 1e3,
+            failure: seen.failure.clone(),
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::partition::{Mailbox, Published};
 use crate::progress::QueryProgress;
 use crate::reloads::{FailedReload, Reloads};
 use crate::service_info::ServiceInfo;
+use crate::tee::Tee;
 use crate::transport::tls::{CertificateError, Certificates};
 
 /// A query that was started. Clones are handles of the same query; dropping them does not stop it.
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) started_at_ms: u64,
     pub(crate) max_checkpoint_lag: Duration,
     pub(crate) max_in_flight: usize,
+    /// What is written of the requests that are served; none without a tee.
+    pub(crate) tee: Option<Arc<Tee>>,
     /// What the epoch thread tells of its commits.
     pub(crate) epochs: EpochWatch,
     /// The partitions, from when they serve.
@@ -334,6 +337,7 @@ impl Shared {
     pub(crate) fn new(
         identity: Identity,
         options: &Options,
+        tee: Option<Arc<Tee>>,
         epoch_thread: Sender<Message>,
     ) -> Self {
         let Identity {
@@ -360,6 +364,7 @@ impl Shared {
                 .map_or(0, |since| since.as_millis() as u64),
             max_checkpoint_lag: options.max_checkpoint_lag,
             max_in_flight: options.max_in_flight,
+            tee,
             epochs: EpochWatch::new(),
             partitions: OnceLock::new(),
             progress_kept: options.recent_progress,

@@ -36,6 +36,7 @@ use crate::service_info::ServiceInfo;
 use crate::service_manager;
 use crate::session::Session;
 use crate::sources::{self, Arrival};
+use crate::tee::{Recording, TeeSink};
 use crate::transport::Entrance;
 use crate::trigger::Trigger;
 
@@ -47,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) service: String,
     pub(crate) options: Options,
     pub(crate) trigger: Trigger,
+    pub(crate) tee: Option<Box<dyn TeeSink>>,
 }
 
 /// Starts a query. Whatever fails, what was begun before it is undone.
@@ -58,6 +60,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         service,
         options,
         trigger,
+        tee,
     } = plan;
     // What is logged on the way says of which query it is, also by the threads that watch its files.
     let _span = tracing::error_span!("query", query = name).entered();
@@ -83,6 +86,18 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
     let cores = pin::place(&options.pinning, options.num_partitions)?;
 
     let run_id = Uuid::now_v7().simple().to_string();
+    let recording = tee
+        .map(|sink| {
+            Recording::begin(
+                sink,
+                &name,
+                &run_id,
+                checkpoint.as_ref(),
+                &recovered,
+                &options,
+            )
+        })
+        .transpose()?;
     let service_info = ServiceInfo::of(
         &service,
         |scheme| sources::host(&options, scheme, &listeners),
@@ -103,6 +118,9 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
             open_api: Arc::new(OpenApi::of(&chain.describe(), &options)),
         },
         &options,
+        recording
+            .as_ref()
+            .map(|recording| Arc::clone(&recording.tee)),
         to_epoch_thread.clone(),
     ));
 
@@ -125,12 +143,17 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         runtime,
         to_epoch_thread: to_epoch_thread.clone(),
         batch_interval: trigger.batch_interval(),
+        recording: recording.as_ref(),
     };
     let partitions = starter.start_all(listeners, &cores, &recovered, &messages)?;
     let mailboxes: Vec<_> = partitions
         .iter()
         .map(|it| Arc::clone(&it.mailbox))
         .collect();
+    let teeing = recording
+        .map(|recording| recording.teeing(&partitions, &shared.name, to_epoch_thread.clone()))
+        .transpose()
+        .inspect_err(|_| mailboxes.iter().for_each(|it| it.advance(Phase::Stopping)))?;
     shared.show_partitions(partitions.iter().map(PartitionHandle::view).collect());
     let query = StreamingQuery::new(Arc::clone(&shared));
     let mut epoch_thread = EpochThread::new(
@@ -143,6 +166,7 @@ pub(crate) fn start(plan: Plan) -> Result<StreamingQuery> {
         &options,
         trigger.epoch_interval(),
     );
+    epoch_thread.tees(teeing);
     let offered = Offered {
         asked,
         listeners: offered,
@@ -244,6 +268,7 @@ struct PartitionStarter<'s> {
     runtime: Option<Handle>,
     to_epoch_thread: Sender<Message>,
     batch_interval: Duration,
+    recording: Option<&'s Recording>,
 }
 
 impl PartitionStarter<'_> {
@@ -312,6 +337,8 @@ impl PartitionStarter<'_> {
         let (options, entrance) = (self.options.clone(), self.entrance.clone());
         let (auth, batch_interval) = (self.auth.clone(), self.batch_interval);
         let open_api = Arc::clone(&self.open_api);
+        let recorders = self.recording.map(|recording| recording.recorders(index));
+        let pipe = self.recording.map(|recording| recording.pipe(index));
         // Only the partition itself keeps its listeners open, so that it can close them.
         let weak: Vec<_> = listeners.iter().map(Arc::downgrade).collect();
         let make = move |next, listeners| {
@@ -332,6 +359,7 @@ impl PartitionStarter<'_> {
                 Policy::of(&options, auth.clone(), &open_api),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
+                recorders.as_ref().map(|recorder| Box::new(recorder())),
             );
             // Partitions with listeners of their own know nothing of the others' connections.
             let max_connections = match options.port_mode {
@@ -385,8 +413,12 @@ impl PartitionStarter<'_> {
         thread::Builder::new()
             .name(format!("snapback-{index}"))
             .spawn(move || {
+                let ended = serve();
+                if let Some(pipe) = pipe {
+                    pipe.end();
+                }
                 // The epoch thread is gone only when the start failed elsewhere.
-                let _ = to_epoch_thread.send(Message::PartitionEnded(serve()));
+                let _ = to_epoch_thread.send(Message::PartitionEnded(ended));
             })
             .map_err(Error::system("cannot start a partition's thread"))?;
         Ok(())

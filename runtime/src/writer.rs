@@ -1,5 +1,7 @@
 //! Where a stream's replies go, and the start of a query.
 
+use std::fmt;
+
 use snapback_operators::{Chain, Mode};
 
 use crate::error::{Error, Result};
@@ -8,6 +10,7 @@ use crate::query::StreamingQuery;
 use crate::reader::Server;
 use crate::session::Session;
 use crate::start::{Plan, start};
+use crate::tee::TeeSink;
 use crate::trigger::Trigger;
 
 /// Configures the sink of a pipeline and starts it.
@@ -22,6 +25,16 @@ pub struct StreamWriter {
     query_name: Option<String>,
     trigger: Trigger,
     mode: Mode,
+    tee: Option<TeeTo>,
+}
+
+/// The sink of a tee, which shows nothing of itself.
+pub(crate) struct TeeTo(pub(crate) Box<dyn TeeSink>);
+
+impl fmt::Debug for TeeTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TeeTo")
+    }
 }
 
 impl StreamWriter {
@@ -35,6 +48,7 @@ impl StreamWriter {
             query_name: None,
             trigger: Trigger::default(),
             mode: server.mode,
+            tee: None,
         }
     }
 
@@ -62,6 +76,13 @@ impl StreamWriter {
     /// default, or `ProcessingTime::secs(1)`.
     pub fn trigger(mut self, trigger: impl Into<Trigger>) -> Self {
         self.trigger = trigger.into();
+        self
+    }
+
+    /// Writes what is served to a sink as well, requests with their replies, epoch by epoch; see
+    /// [`tee`](crate::tee). A query has one tee; the last one given counts.
+    pub fn tee(mut self, sink: impl TeeSink) -> Self {
+        self.tee = Some(TeeTo(Box::new(sink)));
         self
     }
 
@@ -93,6 +114,7 @@ impl StreamWriter {
             service,
             options: self.options,
             trigger: self.trigger,
+            tee: self.tee.map(|TeeTo(sink)| sink),
         })
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
+use snapback::tee::{Opening, Served, SinkError, TeeSink};
 use snapback::{Requests, Server, ServerReader, StreamWriter};
 use snapback_operators::{BatchOptions, Start};
 
@@ -274,6 +275,19 @@ struct Length {
     length: usize,
 }
 
+/// A sink that wants everything and keeps nothing.
+struct Discard;
+
+impl TeeSink for Discard {
+    fn open(&mut self, _opening: &Opening) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _epoch: u64, _served: &[Served]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
 // One test, since there is one counter.
 #[test]
 fn a_request_costs_no_allocation() {
@@ -366,6 +380,30 @@ fn a_request_costs_no_allocation() {
         });
         doubled.make_reply().write_stream()
     };
+    // The columns of the tee are handed over and come back; until each was as long as any, they grow.
+    let teed = |writer: StreamWriter| writer.trigger(Continuous::millis(20)).tee(Discard);
+    for (name, counted) in [
+        (
+            "in place",
+            Case::new(
+                "a tee",
+                post(r#"{"foo":"hello","bar":1}"#),
+                r#"{"length":6}"#,
+            )
+            .count(|stream| teed(parse(stream))),
+        ),
+        (
+            "deferred",
+            Case::new("a tee", post(r#"{"number":4}"#), "8").count(|stream| teed(batch(stream))),
+        ),
+    ] {
+        println!("a tee, {name}: {counted} allocations of {REQUESTS} requests");
+        assert!(
+            counted <= REQUESTS as u64 / 50,
+            "{counted} allocations with a tee, {name}"
+        );
+    }
+
     let number = post(r#"{"number":4}"#);
     Case::new("a batch", number.clone(), "8").check(batch);
     Case {

@@ -51,11 +51,22 @@ impl<S: Store> Log<S> {
         epoch: u64,
         marks: &BTreeMap<u32, Marks>,
     ) -> Result<bool, CheckpointError> {
-        let partitions = self.advanced(epoch, marks);
         let last = self.last.as_ref();
-        if self.attempt.is_none() && last.is_some_and(|last| last.partitions == partitions) {
+        let same = |last: &Last| last.partitions == self.advanced(epoch, marks);
+        if self.attempt.is_none() && last.is_some_and(same) {
             return Ok(false);
         }
+        self.commit_always(run_id, epoch, marks).map(|()| true)
+    }
+
+    /// The same, though nothing may have changed but what others keep of the epoch.
+    pub(crate) fn commit_always(
+        &mut self,
+        run_id: &str,
+        epoch: u64,
+        marks: &BTreeMap<u32, Marks>,
+    ) -> Result<(), CheckpointError> {
+        let partitions = self.advanced(epoch, marks);
         self.take_back_attempt()?;
 
         let (offsets, checksum) = layout::encode_offsets(&Offsets {
@@ -77,7 +88,7 @@ impl<S: Store> Log<S> {
         self.retained.insert(epoch);
         self.remove_old_epochs();
         self.invariants();
-        Ok(true)
+        Ok(())
     }
 
     /// Opens the log of `service`, or begins it.

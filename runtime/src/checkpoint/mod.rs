@@ -114,7 +114,7 @@ impl Checkpoint {
     }
 
     /// Commits an epoch, durably; `false` if nothing changed since the last one, which is then not
-    /// written. Partitions that `marks` does not name keep what was last committed of them.
+    /// written, unless a sink has rows of it. Partitions that `marks` does not name keep what was last committed of them.
     ///
     /// # Errors
     ///
@@ -129,8 +129,12 @@ impl Checkpoint {
         run_id: &str,
         epoch: u64,
         marks: &BTreeMap<u32, Marks>,
+        has_rows: bool,
     ) -> Result<bool, CheckpointError> {
-        self.log.commit(run_id, epoch, marks)
+        match has_rows {
+            true => self.log.commit_always(run_id, epoch, marks).map(|()| true),
+            false => self.log.commit(run_id, epoch, marks),
+        }
     }
 }
 

@@ -48,6 +48,16 @@ pub enum NotReady {
         /// How many wait.
         waiting: u64,
     },
+    /// As many rows of this partition wait for the sink of the tee as `teeBufferBytes` allows: requests
+    /// are turned away.
+    TeeFull {
+        /// Which partition.
+        partition: usize,
+        /// How many bytes of rows wait.
+        pending_bytes: usize,
+        /// Why the last write to the sink failed, if it did.
+        failure: Option<String>,
+    },
     /// The checkpoint is behind by more than `maxCheckpointLag`.
     CheckpointLag {
         /// For how long there has been something that is not committed.
@@ -69,6 +79,7 @@ impl NotReady {
             NotReady::StuckTurn { .. } => "stuck_turn",
             NotReady::Overloaded { .. } => "overloaded",
             NotReady::QueueFull { .. } => "queue_full",
+            NotReady::TeeFull { .. } => "tee_full",
             NotReady::CheckpointLag { .. } => "checkpoint_lag",
         }
     }
@@ -94,6 +105,21 @@ impl fmt::Display for NotReady {
                 f,
                 "{waiting} requests of partition {partition} wait, as many as maxInFlight allows"
             ),
+            NotReady::TeeFull {
+                partition,
+                pending_bytes,
+                failure,
+            } => {
+                write!(
+                    f,
+                    "{pending_bytes} bytes of rows of partition {partition} wait for the sink, more \
+                     than teeBufferBytes allows: requests are turned away"
+                )?;
+                match failure {
+                    Some(failure) => write!(f, "; the last write failed: {failure}"),
+                    None => Ok(()),
+                }
+            }
             NotReady::CheckpointLag {
                 lag,
                 limit,
@@ -127,6 +153,7 @@ pub(crate) fn not_ready(shared: &Shared) -> Vec<NotReady> {
     let mut reasons = stuck_turns(shared, STUCK_TURN);
     reasons.extend(overloaded(shared));
     reasons.extend(full_queues(shared));
+    reasons.extend(full_tee(shared));
     reasons.extend(checkpoint_lag(shared));
     reasons
 }
@@ -164,6 +191,16 @@ fn full_queues(shared: &Shared) -> impl Iterator<Item = NotReady> {
     waiting
         .filter(|(_, waiting)| *waiting >= shared.max_in_flight as u64)
         .map(|(partition, waiting)| NotReady::QueueFull { partition, waiting })
+}
+
+fn full_tee(shared: &Shared) -> Option<NotReady> {
+    let tee = shared.tee.as_ref()?;
+    let (partition, pending_bytes) = tee.refusing()?;
+    Some(NotReady::TeeFull {
+        partition,
+        pending_bytes,
+        failure: tee.read().failure,
+    })
 }
 
 fn checkpoint_lag(shared: &Shared) -> Option<NotReady> {

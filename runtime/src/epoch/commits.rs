@@ -4,13 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use crate::checkpoint::{Awaited, Checkpoint, Marks, Opened, Recovered};
 use crate::control::EpochWatch;
 use crate::progress::CheckpointProgress;
-
-/// A commit that failed is tried again after so long, doubled each time up to the last.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct Commits {
     ledger: Ledger,
@@ -19,12 +16,13 @@ pub(super) struct Commits {
     /// What the newest committed epoch says.
     committed: BTreeMap<u32, Marks>,
     committed_epoch: Option<u64>,
+    /// A sink has rows of the open epoch.
+    has_rows: bool,
     duration: Duration,
     failure: Option<String>,
     /// Since when there is something that is not committed.
     behind_since: Option<Instant>,
-    retry_at: Option<Instant>,
-    retry_after: Duration,
+    backoff: Backoff,
 }
 
 enum Ledger {
@@ -52,17 +50,22 @@ impl Commits {
             epoch: recovered.last_epoch.map_or(0, |epoch| epoch + 1),
             committed: recovered.partitions,
             committed_epoch: recovered.last_epoch,
+            has_rows: false,
             duration: Duration::ZERO,
             failure: None,
             behind_since: None,
-            retry_at: None,
-            retry_after: FIRST_RETRY,
+            backoff: Backoff::new(),
         }
     }
 
     /// The epoch that is open.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The newest epoch that is committed.
+    pub(super) fn committed_epoch(&self) -> Option<u64> {
+        self.committed_epoch
     }
 
     /// Who has the lock that is awaited.
@@ -82,7 +85,7 @@ impl Commits {
         let Ledger::Awaited(awaited) = &self.ledger else {
             return true;
         };
-        if self.retry_at.is_some_and(|at| now < at) {
+        if self.backoff.is_waiting(now) {
             return false;
         }
         let (checkpoint, recovered) = match awaited.try_open() {
@@ -113,11 +116,18 @@ impl Commits {
 
     /// A commit that failed is not put off any more: no later one will come.
     pub(super) fn is_last_chance(&mut self) {
-        self.retry_at = None;
+        self.backoff.is_last_chance();
     }
 
-    /// Commits these marks as the open epoch, if they say anything new. Partitions that this run
-    /// does not have keep what an earlier one said.
+    /// Something is to be committed as soon as the sink has it.
+    pub(super) fn fall_behind(&mut self, now: Instant, watch: &EpochWatch) {
+        self.behind_since.get_or_insert(now);
+        watch.cut(now);
+    }
+
+    /// Commits these marks as the open epoch, if they say anything new, or the sink has rows of it.
+    /// Partitions that this run does not have keep what an earlier one said. Tells whether what they
+    /// say is committed.
     ///
     /// What is put off because another process has the checkpoint does not count as a lag of it:
     /// how long that takes is up to the connections of the other.
@@ -125,12 +135,13 @@ impl Commits {
         &mut self,
         run_id: &str,
         marks: BTreeMap<u32, Marks>,
+        has_rows: bool,
         now: Instant,
         watch: &EpochWatch,
-    ) {
+    ) -> bool {
         let Ledger::Held { checkpoint, shifts } = &mut self.ledger else {
             self.behind_since.get_or_insert(now);
-            return;
+            return false;
         };
         let mut all = self.committed.clone();
         all.extend(marks.into_iter().map(|(partition, marks)| {
@@ -138,15 +149,17 @@ impl Commits {
             let (next, settled) = (marks.next + shift, marks.settled + shift);
             (partition, Marks { next, settled })
         }));
-        if all == self.committed {
-            return;
+        self.has_rows |= has_rows;
+        if all == self.committed && !self.has_rows {
+            return true;
         }
         self.behind_since.get_or_insert(now);
         watch.cut(now);
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
+        if self.backoff.is_waiting(now) {
+            return false;
         }
-        match checkpoint.commit(run_id, self.epoch, &all) {
+        let committed = checkpoint.commit(run_id, self.epoch, &all, self.has_rows);
+        match &committed {
             Ok(_) => {
                 if self.failure.is_some() {
                     tracing::info!(epoch = self.epoch, "commits to the checkpoint resume");
@@ -155,27 +168,27 @@ impl Commits {
                 self.committed_epoch = Some(self.epoch);
                 self.epoch += 1;
                 self.committed = all;
+                self.has_rows = false;
                 self.behind_since = None;
                 self.succeeded();
             }
             Err(error) => self.failed(&error.to_string(), now, watch),
         }
         self.duration = now.elapsed();
+        committed.is_ok()
     }
 
     fn succeeded(&mut self) {
         self.failure = None;
-        self.retry_at = None;
-        self.retry_after = FIRST_RETRY;
+        self.backoff.succeeded();
     }
 
     fn failed(&mut self, error: &str, now: Instant, watch: &EpochWatch) {
         watch.failed(error.to_owned());
-        tracing::error!(epoch = self.epoch, %error, retry_after = ?self.retry_after,
+        tracing::error!(epoch = self.epoch, %error, retry_after = ?self.backoff.after(),
             "cannot commit to the checkpoint; serving goes on");
         self.failure = Some(error.to_owned());
-        self.retry_at = Some(now + self.retry_after);
-        self.retry_after = (self.retry_after * 2).min(LAST_RETRY);
+        self.backoff.failed(now);
     }
 
     pub(super) fn progress(&self, now: Instant) -> CheckpointProgress {

@@ -159,9 +159,12 @@ impl Committer {
             next: mark,
             settled: mark,
         };
-        let committed =
-            self.checkpoint
-                .commit("run", self.epoch, &BTreeMap::from([(0, marks), (1, marks)]))?;
+        let committed = self.checkpoint.commit(
+            "run",
+            self.epoch,
+            &BTreeMap::from([(0, marks), (1, marks)]),
+            false,
+        )?;
         self.epoch += 1;
         Ok(committed)
     }

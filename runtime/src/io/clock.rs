@@ -14,6 +14,12 @@ pub(crate) fn unix_seconds() -> u64 {
     read(libc::CLOCK_REALTIME_COARSE).tv_sec as u64
 }
 
+/// Nanoseconds since 1970, precise.
+pub(crate) fn unix_ns() -> u64 {
+    let now = read(libc::CLOCK_REALTIME);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 #[inline]
 fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec {

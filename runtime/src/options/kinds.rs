@@ -5,7 +5,8 @@ mod http;
 use std::time::Duration;
 
 use super::{
-    AdminAddress, ListenFds, Network, Pinning, PollMode, PortMode, TlsVersion, TrustedProxies,
+    AdminAddress, ListenFds, Network, Pinning, PollMode, PortMode, TeeOverflow, TlsVersion,
+    TrustedProxies,
 };
 pub(super) use http::{Codings, Header};
 
@@ -405,6 +406,10 @@ impl Named for PortMode {
         ("shared", Self::Shared),
         ("perPartition", Self::PerPartition),
     ];
+}
+
+impl Named for TeeOverflow {
+    const NAMES: &'static [(&'static str, Self)] = &[("shed", Self::Shed), ("drop", Self::Drop)];
 }
 
 impl Named for TlsVersion {

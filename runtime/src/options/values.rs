@@ -26,6 +26,17 @@ pub enum PortMode {
     PerPartition,
 }
 
+/// What happens when the rows of a tee do not get into its sink as fast as they come (option
+/// `teeOverflow`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TeeOverflow {
+    /// Requests are refused before they are worked on: what is answered is in the sink.
+    Shed,
+    /// Requests are served, and their rows are dropped and counted.
+    Drop,
+}
+
 /// The oldest version of TLS that a service speaks (option `tlsMinVersion`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -72,9 +72,10 @@ impl Mailbox {
         self.ring();
     }
 
-    /// Notes that an epoch was cut. A partition that has nothing to hand over is not woken for it.
-    pub(crate) fn note_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+    /// Notes that an epoch was cut, and gives its number. A partition that has nothing to hand over
+    /// is not woken for it.
+    pub(crate) fn note_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// How many epochs were cut.

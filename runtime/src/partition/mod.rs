@@ -38,6 +38,7 @@ use crossbeam_utils::CachePadded;
 use slab::Slab;
 use snapback_operators::Place;
 
+use crate::checkpoint::Marks;
 use crate::connection::Served;
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::io::poller::{Interest, Poller, Wait};
@@ -168,6 +169,9 @@ impl Partition {
     fn turn(&mut self) -> io::Result<()> {
         let due = self.wait()?;
         if self.ready.is_empty() && self.handshakes.is_empty() && !due {
+            if self.worker.is_teed() && self.mailbox.epoch() != self.epoch {
+                self.seal();
+            }
             return Ok(());
         }
         let start_ns = now_ns();
@@ -434,9 +438,7 @@ impl Partition {
         if !self.changed.is_empty() {
             self.note_unanswered();
         }
-        let next = self.worker.next();
-        let oldest = self.unanswered.first().map_or(next, |(offset, _)| *offset);
-        let settled = oldest.min(next);
+        let Marks { next, settled } = self.marks();
         self.published.publish(next, settled);
         self.published.end_turn(served_ns - start_ns);
         let waiting = self.worker.deferrals().waiting();
@@ -449,12 +451,29 @@ impl Partition {
         }
         // What an epoch adds to a turn is measured at the turns that end one; the clock is not
         // read for the others.
-        let epoch = self.mailbox.epoch();
-        if epoch != self.epoch {
-            self.epoch = epoch;
+        if self.mailbox.epoch() != self.epoch {
+            self.seal();
             self.published.note_end_of_turn(now_ns() - served_ns);
         }
         self.spin.after_turn(served_ns, served_ns > start_ns);
+    }
+
+    #[inline]
+    fn marks(&self) -> Marks {
+        let next = self.worker.next();
+        let oldest = self.unanswered.first().map_or(next, |(offset, _)| *offset);
+        let settled = oldest.min(next);
+        Marks { next, settled }
+    }
+
+    /// Ends an epoch: what a tee has noted is handed over. Where there is no room for it now, it is
+    /// tried again at the next turn.
+    #[cold]
+    fn seal(&mut self) {
+        let epoch = self.mailbox.epoch();
+        if self.worker.seal(epoch, self.marks()) {
+            self.epoch = epoch;
+        }
     }
 
     fn take_messages(&mut self) -> io::Result<()> {

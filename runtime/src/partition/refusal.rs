@@ -77,6 +77,11 @@ fn told(reason: ShedReason) -> (u16, &'static str) {
             503,
             "too many requests are being worked on: try again later",
         ),
+        ShedReason::Tee => (
+            503,
+            "what is served here is recorded, and the records are not written fast enough: try \
+             again later",
+        ),
         ShedReason::QueueDelay => (503, "requests wait too long here: try again later"),
         ShedReason::Deadline => (
             504,

@@ -13,16 +13,19 @@ pub(crate) enum ShedReason {
     Rows,
     /// Turns had been longer than `maxQueueDelay`: 503.
     QueueDelay,
+    /// As many rows as `teeBufferBytes` allows wait for the sink of the tee: 503.
+    Tee,
     /// Its deadline was over before it was called: 504.
     Deadline,
 }
 
 impl ShedReason {
-    pub(crate) const ALL: [ShedReason; 5] = [
+    pub(crate) const ALL: [ShedReason; 6] = [
         ShedReason::Connections,
         ShedReason::InFlight,
         ShedReason::Rows,
         ShedReason::QueueDelay,
+        ShedReason::Tee,
         ShedReason::Deadline,
     ];
 
@@ -33,6 +36,7 @@ impl ShedReason {
             ShedReason::InFlight => "in_flight",
             ShedReason::Rows => "rows",
             ShedReason::QueueDelay => "queue_delay",
+            ShedReason::Tee => "tee",
             ShedReason::Deadline => "deadline",
         }
     }
@@ -128,7 +132,7 @@ mod tests {
         }
         assert_eq!(
             ShedReason::ALL.map(|reason| shed.shed(reason)),
-            [1, 2, 3, 4, 5]
+            [1, 2, 3, 4, 5, 6]
         );
         let timeouts = TimeoutKind::ALL.map(|kind| shed.timeouts(kind));
         assert_eq!(timeouts, [11, 12, 13, 14, 15, 16]);
@@ -136,6 +140,6 @@ mod tests {
         names.extend(TimeoutKind::ALL.iter().map(|kind| kind.name()));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 11);
+        assert_eq!(names.len(), 12);
     }
 }

@@ -18,12 +18,14 @@ use super::prepare::CONTENT_BYTES_PER_TURN;
 use super::refusal::Refusals;
 use super::shed::ShedReason;
 use super::traffic::Traffic;
+use crate::checkpoint::Marks;
 use crate::http1::{Decoded, Echo, HeadEncoder, Persistence, Reject, has_no_body};
 use crate::io::clock::{now_ns, unix_seconds};
 use crate::log_limit::LogLimit;
 use crate::openapi;
 use crate::outbox::{Outbox, Slot};
 use crate::panics;
+use crate::tee::Recorder;
 pub(crate) use settling::Outboxes;
 use settling::Settling;
 
@@ -86,6 +88,8 @@ pub(super) struct Replier {
     /// Replies say `Connection: close`.
     draining: bool,
     log: LogLimit,
+    /// Notes what is answered; none without a tee.
+    recorder: Option<Box<Recorder>>,
 }
 
 impl Worker {
@@ -97,6 +101,7 @@ impl Worker {
         policy: Policy,
         deferrals: Deferrals,
         queue_delay: QueueDelay,
+        recorder: Option<Box<Recorder>>,
     ) -> Self {
         let mut encoder = HeadEncoder::new(unix_seconds());
         encoder.tell_ids(&run, partition);
@@ -107,6 +112,7 @@ impl Worker {
             policy,
             draining: false,
             log: LogLimit::default(),
+            recorder,
         };
         Worker {
             run,
@@ -166,6 +172,18 @@ impl Worker {
         self.deferrals.traffic()
     }
 
+    /// Whether what is answered is noted, for a tee.
+    #[inline]
+    pub(crate) fn is_teed(&self) -> bool {
+        self.replier.recorder.is_some()
+    }
+
+    /// Hands over what was noted of an epoch; whether that is done, or there was nothing to do.
+    pub(crate) fn seal(&mut self, epoch: u64, marks: Marks) -> bool {
+        let recorder = self.replier.recorder.as_mut();
+        recorder.is_none_or(|recorder| recorder.seal(epoch, marks))
+    }
+
     /// The time that requests wait.
     #[inline]
     pub(crate) fn queue_delay(&mut self) -> &mut QueueDelay {
@@ -182,7 +200,8 @@ impl Worker {
     #[inline]
     pub(crate) fn refusal(&mut self, decoded: &Decoded<'_, '_>) -> Option<ShedReason> {
         let has_deadline = decoded.timeout_ms != u64::MAX;
-        if self.deferrals.is_full() | self.queue_delay.sheds() | has_deadline {
+        let tee_sheds = self.replier.recorder.as_ref().is_some_and(|it| it.sheds());
+        if self.deferrals.is_full() | self.queue_delay.sheds() | has_deadline | tee_sheds {
             self.find_refusal(decoded.timeout_ms)
         } else {
             None
@@ -193,6 +212,9 @@ impl Worker {
     fn find_refusal(&mut self, timeout_ms: u64) -> Option<ShedReason> {
         if self.deferrals.is_full() {
             return Some(ShedReason::InFlight);
+        }
+        if self.replier.recorder.as_ref().is_some_and(|it| it.sheds()) {
+            return Some(ShedReason::Tee);
         }
         if self.queue_delay.sheds() && !self.queue_delay.takes_on(now_ns) {
             return Some(ShedReason::QueueDelay);
@@ -272,10 +294,18 @@ impl Worker {
             deferrals.add();
             let times_ns = (deferrals.turn_ns(), deferrals.due_ns(decoded.timeout_ms));
             let mut slot = Slot::new(offset, persistence, decoded.is_head, times_ns, work);
+            if let Some(recorder) = &mut replier.recorder {
+                slot.stash = recorder.stash(&request, times_ns.0);
+            }
             slot.echo = extras.echo.map(|echo| Box::new(echo.clone()));
             outbox.defer(slot);
         } else {
             let is_head = decoded.is_head;
+            if let Some(recorder) = &mut replier.recorder {
+                let (status, turn_ns) = (replier.head.status(), deferrals.turn_ns());
+                let body = sent_body(&out[room.end..], status, is_head);
+                recorder.note(&request, turn_ns, status, body);
+            }
             replier.put_head(out, room, persistence, is_head, Some(offset), extras.echo);
             deferrals.traffic().replied(replier.head.status());
             outbox.end_reply(offset);
@@ -346,6 +376,14 @@ impl Worker {
         self.deferrals.traffic().replied(reject.status());
         self.replier.encoder.encode_reject(reject, outbox.bytes());
     }
+}
+
+/// Of a body what is sent.
+fn sent_body(body: &[u8], status: u16, is_head: bool) -> &[u8] {
+    if is_head || has_no_body(status) {
+        return &[];
+    }
+    body
 }
 
 impl Replier {

@@ -21,7 +21,11 @@ fn a_query_goes_on_where_it_was() {
     let (mut checkpoint, first) = open_at(&path, "my_api").unwrap();
     assert_eq!(state(&first), (None, Partitions::new()));
     for epoch in 0..120 {
-        assert!(checkpoint.commit(RUN, epoch, &marks_of(epoch)).unwrap());
+        assert!(
+            checkpoint
+                .commit(RUN, epoch, &marks_of(epoch), false)
+                .unwrap()
+        );
     }
 
     // While the query runs, others can look.
@@ -49,7 +53,7 @@ fn a_query_goes_on_where_it_was() {
 fn a_checkpoint_has_one_owner() {
     let dir = tempfile::tempdir().unwrap();
     let (mut held, _) = open_at(dir.path(), "my_api").unwrap();
-    held.commit(RUN, 1, &marks_of(1)).unwrap();
+    held.commit(RUN, 1, &marks_of(1), false).unwrap();
     // A second query of the same process, of the same name or another.
     for service in ["my_api", "other"] {
         let refused = open_at(dir.path(), service).unwrap_err().to_string();
@@ -140,7 +144,7 @@ fn a_location_that_cannot_be_used_is_refused() {
 fn a_newer_version_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (mut checkpoint, _) = open_at(dir.path(), "my_api").unwrap();
-    checkpoint.commit(RUN, 1, &marks_of(1)).unwrap();
+    checkpoint.commit(RUN, 1, &marks_of(1), false).unwrap();
     drop(checkpoint);
     let file = dir.path().join("commits/2");
     fs::write(&file, "v2\n{}").unwrap();
@@ -163,14 +167,14 @@ fn a_full_disk_passes() {
     };
     let path = disk.0.path().join("my_api");
     let (mut checkpoint, _) = open_at(&path, "my_api").unwrap();
-    checkpoint.commit(RUN, 1, &marks_of(1)).unwrap();
+    checkpoint.commit(RUN, 1, &marks_of(1), false).unwrap();
 
     let filler = disk.0.path().join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     let full = std::iter::repeat_with(|| file.write_all(&[7; 512])).find_map(Result::err);
     assert_eq!(full.unwrap().kind(), ErrorKind::StorageFull);
     for _ in 0..3 {
-        let refused = checkpoint.commit(RUN, 2, &marks_of(2)).unwrap_err();
+        let refused = checkpoint.commit(RUN, 2, &marks_of(2), false).unwrap_err();
         let CheckpointError::Io { source, .. } = &refused else {
             panic!("{refused}");
         };
@@ -188,7 +192,7 @@ fn a_full_disk_passes() {
     // Its space is free once it is closed, too.
     drop(file);
     fs::remove_file(&filler).unwrap();
-    assert!(checkpoint.commit(RUN, 2, &marks_of(3)).unwrap());
+    assert!(checkpoint.commit(RUN, 2, &marks_of(3), false).unwrap());
     drop(checkpoint);
     let (_checkpoint, recovered) = open_at(&path, "my_api").unwrap();
     assert_eq!(state(&recovered), (Some(2), marks_of(3)));

@@ -102,6 +102,16 @@ families! {
     LAG_SECONDS = Gauge "snapback_checkpoint_lag_seconds", "seconds", ["query"];
     /// Epochs that were cut since the last one that was committed.
     LAG_EPOCHS = Gauge "snapback_checkpoint_lag_epochs", "epochs", ["query"];
+    /// Rows of served requests that are in the sink of the tee.
+    TEE_ROWS = Counter "snapback_tee_rows_total", "rows", ["query"];
+    /// Rows of served requests that were dropped, since the sink of the tee was too slow.
+    TEE_DROPPED = Counter "snapback_tee_dropped_rows_total", "rows", ["query"];
+    /// Rows of served requests that wait for the sink of the tee, but for those of the open epoch.
+    TEE_PENDING = Gauge "snapback_tee_pending_bytes", "bytes", ["query"];
+    /// For how long there have been rows that were to be in the sink of the tee.
+    TEE_LAG = Gauge "snapback_tee_lag_seconds", "seconds", ["query"];
+    /// Writes to the sink of the tee that failed; they are tried again.
+    TEE_FAILURES = Counter "snapback_tee_failures_total", "writes", ["query"];
     /// 1 if the query is ready, as /readyz says it, else 0.
     QUERY_READY = Gauge "snapback_query_ready", "0 or 1", ["query"];
     /// When the query started, since 1970.

@@ -8,6 +8,7 @@ mod text;
 use std::time::Instant;
 
 use super::health::Queries;
+use crate::tee::TeeSeen;
 use families::*;
 use process::Process;
 use seen::{Histogram, QuerySeen};
@@ -29,6 +30,7 @@ pub(super) fn scrape(queries: &Queries, format: Format) -> String {
     reloads(&mut out, &queries);
     stages(&mut out, &queries);
     epochs(&mut out, &queries);
+    tees(&mut out, &queries);
     states(&mut out, &queries);
     process(&mut out, Process::read());
     out.finish()
@@ -157,6 +159,25 @@ fn epochs(out: &mut Exposition, queries: &[QuerySeen]) {
     by_query(out, &LAG_EPOCHS, queries, |samples, query| {
         samples.value(&[("query", &query.name)], query.epochs.epochs_behind);
     });
+}
+
+/// Nothing is said of tees where no query has one.
+fn tees(out: &mut Exposition, queries: &[QuerySeen]) {
+    if queries.iter().all(|query| query.tee.is_none()) {
+        return;
+    }
+    let mut one = |family, value: fn(&TeeSeen) -> f64| {
+        by_query(out, family, queries, |samples, query| {
+            if let Some(tee) = &query.tee {
+                samples.value(&[("query", &query.name)], value(tee));
+            }
+        });
+    };
+    one(&TEE_ROWS, |tee| tee.rows as f64);
+    one(&TEE_DROPPED, |tee| tee.dropped as f64);
+    one(&TEE_PENDING, |tee| tee.pending_bytes as f64);
+    one(&TEE_LAG, |tee| tee.lag.as_secs_f64());
+    one(&TEE_FAILURES, |tee| tee.failures as f64);
 }
 
 fn states(out: &mut Exposition, queries: &[QuerySeen]) {

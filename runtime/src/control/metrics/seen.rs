@@ -10,6 +10,7 @@ use crate::partition::shed::{ShedReason, TimeoutKind};
 use crate::partition::traffic::{STATUS_CLASSES, TrafficSeen};
 use crate::query::{PartitionView, StreamingQuery};
 use crate::reloads::ReloadsSeen;
+use crate::tee::TeeSeen;
 
 /// The bounds of request durations: OpenTelemetry's from 5 ms on, and below them as many again,
 /// where a request of a compiled pipeline is.
@@ -103,6 +104,7 @@ pub(super) struct QuerySeen {
     pub(super) commits: Histogram,
     pub(super) epochs: Epochs,
     pub(super) lag: Duration,
+    pub(super) tee: Option<TeeSeen>,
     pub(super) partitions: Vec<PartitionSeen>,
 }
 
@@ -149,6 +151,7 @@ impl QuerySeen {
             batches: Histogram::sum(batches).unwrap_or(Histogram::EMPTY),
             commits: Histogram::of(&shared.epochs.durations(), NS),
             lag: epochs.lag(now),
+            tee: shared.tee.as_ref().map(|tee| tee.read()),
             epochs,
             partitions: partitions
                 .map(|(index, view)| PartitionSeen::of(index, view, longest_ns(index)))

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use snapback_operators::{Context, Place, Reply, Run, Ticket, Turn, discard_payload};
 
 use super::super::failure::{complete, log_failure};
-use super::{Deferrals, Replier};
+use super::{Deferrals, Replier, sent_body};
 use crate::outbox::{Outbox, Work};
 
 /// The outboxes of a partition's connections.
@@ -53,6 +53,11 @@ impl dyn Outboxes + '_ {
                 slot.stage = slot.stage.saturating_add(1);
                 slot.stage_since_ns = turn_ns;
                 return;
+            }
+            if let (Some(recorder), Some(stash)) = (&mut replier.recorder, slot.stash.take()) {
+                let status = replier.head.status();
+                let body = sent_body(&scratch[room.end..], status, slot.is_head);
+                recorder.note_reply(&stash, slot.since_ns, status, body);
             }
             let (offset, echo) = (Some(place.slot), slot.echo.as_deref());
             replier.put_head(scratch, room, slot.persistence, slot.is_head, offset, echo);
