@@ -359,8 +359,8 @@ impl PartitionStarter<'_> {
                 Policy::of(&options, auth.clone(), &open_api),
                 deferrals,
                 QueueDelay::new(options.max_queue_delay.as_nanos() as u64),
-                recorders.as_ref().map(|recorder| Box::new(recorder())),
-            );
+            )
+            .with_recorder(recorders.as_ref().map(|recorder| recorder()));
             // Partitions with listeners of their own know nothing of the others' connections.
             let max_connections = match options.port_mode {
                 PortMode::Shared => options.max_connections,

@@ -101,7 +101,6 @@ impl Worker {
         policy: Policy,
         deferrals: Deferrals,
         queue_delay: QueueDelay,
-        recorder: Option<Box<Recorder>>,
     ) -> Self {
         let mut encoder = HeadEncoder::new(unix_seconds());
         encoder.tell_ids(&run, partition);
@@ -112,7 +111,7 @@ impl Worker {
             policy,
             draining: false,
             log: LogLimit::default(),
-            recorder,
+            recorder: None,
         };
         Worker {
             run,
@@ -127,6 +126,12 @@ impl Worker {
             echo: Echo::default(),
             content_budget_bytes: CONTENT_BYTES_PER_TURN,
         }
+    }
+
+    /// Notes what it answers.
+    pub(crate) fn with_recorder(mut self, recorder: Option<Recorder>) -> Self {
+        self.replier.recorder = recorder.map(Box::new);
+        self
     }
 
     /// The offset that the next request gets.

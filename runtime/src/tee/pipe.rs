@@ -51,6 +51,7 @@ impl Pipe {
     }
 
     /// For the partition: hands rows over; gives them back when too many parts wait.
+    #[expect(clippy::result_large_err, reason = "once an epoch")]
     pub(super) fn hand_over(&self, part: Part) -> Result<(), Part> {
         let bytes = part.rows.bytes();
         self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
