@@ -18,7 +18,7 @@ use kinds::{
 };
 
 pub use crate::content::ContentCoding;
-pub use kinds::parse_duration;
+pub use kinds::{parse_bytes, parse_duration};
 pub use trusted::{Network, TrustedProxies};
 pub use values::{AdminAddress, ListenFds, Pinning, PollMode, PortMode, TeeOverflow, TlsVersion};
 

@@ -281,6 +281,18 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Span.parse(text)
 }
 
+/// A size as options write it, `64 KiB`, `10g`; a plain number is bytes. None if the text is none.
+///
+/// ```
+/// use snapback::options::parse_bytes;
+///
+/// assert_eq!(parse_bytes("2 MiB"), Some(2 << 20));
+/// assert_eq!(parse_bytes("large"), None);
+/// ```
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    number_with_unit(text, &BYTE_UNITS)
+}
+
 /// `text` as a whole number times its unit, unless either is unknown or the product too large.
 fn number_with_unit(text: &str, units: &[(&[&str], u64)]) -> Option<u64> {
     let text = text.trim();

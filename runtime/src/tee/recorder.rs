@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use snapback_operators::Request;
+use snapback_operators::{Peer, Request};
 
 use super::pipe::{Part, Pipe};
 use super::served::{Fields, Served};
@@ -24,8 +24,10 @@ pub(crate) struct Recorder {
     /// The rows of the open epoch.
     open: Served,
     open_bytes: usize,
+    /// The last client that was noted, and how it is called: most come again and again.
+    client: (Peer, String),
     /// What is added to the monotonic clock to get the time since 1970.
-    epoch_1970_ns: i128,
+    since_1970_ns: i64,
     pipe: Arc<Pipe>,
 }
 
@@ -52,7 +54,8 @@ impl Recorder {
             partition,
             open: Served::of_partition(partition),
             open_bytes: 0,
-            epoch_1970_ns: since_1970_ns(),
+            client: (Peer::Unix, Peer::Unix.to_string()),
+            since_1970_ns: since_1970_ns(),
             pipe,
         }
     }
@@ -74,8 +77,10 @@ impl Recorder {
         if !self.takes(request.body().len() + reply.len()) {
             return;
         }
-        let time_us = self.time_us(turn_ns);
-        self.open.push_request(self.fields, request, time_us);
+        let time_ns = self.time_ns(turn_ns);
+        self.name_client(request);
+        self.open
+            .push_request(self.fields, request, &self.client.1, time_ns);
         self.end_row(turn_ns, status, reply);
     }
 
@@ -86,7 +91,9 @@ impl Recorder {
             return None;
         }
         let mut noted = self.pipe.take_note();
-        noted.push_request(self.fields, request, self.time_us(turn_ns));
+        self.name_client(request);
+        let time_ns = self.time_ns(turn_ns);
+        noted.push_request(self.fields, request, &self.client.1, time_ns);
         let bytes = noted.bytes();
         self.pipe.stash(bytes);
         Some(Stash {
@@ -109,9 +116,9 @@ impl Recorder {
     }
 
     fn end_row(&mut self, since_ns: u64, status: u16, reply: &[u8]) {
-        let duration_us = now_ns().saturating_sub(since_ns) / 1000;
+        let duration_ns = now_ns().saturating_sub(since_ns);
         self.open
-            .push_reply(self.fields, status, reply, duration_us);
+            .push_reply(self.fields, status, reply, duration_ns);
         self.open_bytes = self.open.bytes();
     }
 
@@ -130,8 +137,15 @@ impl Recorder {
         self.open_bytes + bytes <= MAX_BYTES
     }
 
-    fn time_us(&self, turn_ns: u64) -> i64 {
-        ((self.epoch_1970_ns + i128::from(turn_ns)) / 1000) as i64
+    #[inline]
+    fn name_client(&mut self, request: &Request<'_>) {
+        if self.fields.has(Fields::CLIENT) && self.client.0 != request.peer() {
+            self.client = (request.peer(), request.peer().to_string());
+        }
+    }
+
+    fn time_ns(&self, turn_ns: u64) -> i64 {
+        self.since_1970_ns.saturating_add_unsigned(turn_ns)
     }
 
     /// Hands the rows over: they are those of the epoch, and the marks are those at its end. Tells
@@ -147,7 +161,7 @@ impl Recorder {
         match self.pipe.hand_over(Part { sealed, rows }) {
             Ok(()) => {
                 self.open_bytes = 0;
-                self.epoch_1970_ns = since_1970_ns();
+                self.since_1970_ns = since_1970_ns();
                 true
             }
             Err(part) => {
@@ -188,6 +202,6 @@ impl fmt::Debug for Stash {
     }
 }
 
-fn since_1970_ns() -> i128 {
-    i128::from(unix_ns()) - i128::from(now_ns())
+fn since_1970_ns() -> i64 {
+    unix_ns().cast_signed() - now_ns().cast_signed()
 }

@@ -1,6 +1,5 @@
 //! What a tee noted of served requests: a column for each thing.
 
-use std::io::Write;
 use std::ops::BitOr;
 
 use snapback_operators::Request;
@@ -91,14 +90,9 @@ impl Texts {
         &self.bytes
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        self.end();
-    }
-
-    fn push_display(&mut self, value: impl std::fmt::Display) {
-        // Writing to memory does not fail.
-        let _ = write!(self.bytes, "{value}");
         self.end();
     }
 
@@ -131,8 +125,8 @@ impl Texts {
 pub struct Served {
     partition: u32,
     offsets: Vec<u64>,
-    times_us: Vec<i64>,
-    durations_us: Vec<u64>,
+    times_ns: Vec<i64>,
+    durations_ns: Vec<u64>,
     statuses: Vec<u16>,
     methods: Texts,
     targets: Texts,
@@ -173,14 +167,14 @@ impl Served {
         &self.offsets
     }
 
-    /// When the turn began that brought the request, in microseconds since 1970.
-    pub fn times_us(&self) -> &[i64] {
-        &self.times_us
+    /// When the turn began that brought the request, in nanoseconds since 1970.
+    pub fn times_ns(&self) -> &[i64] {
+        &self.times_ns
     }
 
-    /// The time from then until the reply was written, in microseconds.
-    pub fn durations_us(&self) -> &[u64] {
-        &self.durations_us
+    /// The time from then until the reply was written, in nanoseconds.
+    pub fn durations_ns(&self) -> &[u64] {
+        &self.durations_ns
     }
 
     /// The statuses of the replies.
@@ -246,10 +240,17 @@ impl Served {
         ]
     }
 
-    /// Notes a request; its reply comes next.
-    pub(super) fn push_request(&mut self, fields: Fields, request: &Request<'_>, time_us: i64) {
+    /// Notes a request, and how its client is called; its reply comes next.
+    #[inline]
+    pub(super) fn push_request(
+        &mut self,
+        fields: Fields,
+        request: &Request<'_>,
+        client: &str,
+        time_ns: i64,
+    ) {
         self.offsets.push(request.id().offset());
-        self.times_us.push(time_us);
+        self.times_ns.push(time_ns);
         if fields.has(Fields::METHOD) {
             self.methods.push(request.method().as_bytes());
         }
@@ -257,7 +258,7 @@ impl Served {
             self.targets.push(request.target().as_bytes());
         }
         if fields.has(Fields::CLIENT) {
-            self.clients.push_display(request.peer());
+            self.clients.push(client.as_bytes());
         }
         if fields.has(Fields::IDENTITY) {
             let identity = request.identity().unwrap_or_default();
@@ -269,14 +270,15 @@ impl Served {
     }
 
     /// Notes the reply to the last request.
+    #[inline]
     pub(super) fn push_reply(
         &mut self,
         fields: Fields,
         status: u16,
         body: &[u8],
-        duration_us: u64,
+        duration_ns: u64,
     ) {
-        self.durations_us.push(duration_us);
+        self.durations_ns.push(duration_ns);
         self.statuses.push(status);
         if fields.has(Fields::REPLY) {
             self.replies.push(body);
@@ -286,7 +288,7 @@ impl Served {
     /// Adds what was noted of a request elsewhere.
     pub(super) fn append_request(&mut self, noted: &Served) {
         self.offsets.extend_from_slice(&noted.offsets);
-        self.times_us.extend_from_slice(&noted.times_us);
+        self.times_ns.extend_from_slice(&noted.times_ns);
         for (own, noted) in self.texts_mut().into_iter().zip(noted.texts()) {
             own.append(noted);
         }
@@ -295,8 +297,8 @@ impl Served {
     /// Forgets all rows, and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.offsets.clear();
-        self.times_us.clear();
-        self.durations_us.clear();
+        self.times_ns.clear();
+        self.durations_ns.clear();
         self.statuses.clear();
         for texts in self.texts_mut() {
             texts.truncate(0);
@@ -316,7 +318,7 @@ mod tests {
             .with_body(body)
             .with_identity(Some("anna"));
         let mut served = Served::of_partition(3);
-        served.push_request(fields, &request, 17);
+        served.push_request(fields, &request, "unix", 17);
         served.push_reply(fields, 200, reply, 5);
         served
     }
@@ -345,7 +347,7 @@ mod tests {
         let mut rows = row(1, Fields::ALL, b"one", b"1");
         let two = {
             let mut two = row(2, Fields::ALL, b"second", b"");
-            two.durations_us.clear();
+            two.durations_ns.clear();
             two.statuses.clear();
             two.replies.truncate(0);
             two
