@@ -52,6 +52,7 @@ pub mod ddl;
 
 mod clock;
 mod describe;
+mod early;
 mod error;
 mod evaluation;
 mod explain;
@@ -69,6 +70,7 @@ mod planner;
 mod planning;
 mod reload;
 mod reply;
+mod request_log;
 mod schema;
 pub mod sink;
 mod stream;
@@ -78,6 +80,7 @@ pub use explain::{Explanation, SampleRequest, StageCosts};
 pub use operator::ColumnOperator;
 pub use parsing_check::{ParsingCheck, UnknownParsingCheck};
 pub use reply::{ReplyMode, UnknownReplyMode};
+pub use request_log::{LOG_COLUMNS, LogColumnError, RequestLog};
 pub use schema::IntoSchema;
 pub use stream::{ColumnStream, Columns, REQUESTS, context, strings};
 

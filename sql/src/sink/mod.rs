@@ -5,34 +5,19 @@
 //! epoch that the checkpoint has, and what is newer is taken back: so every row of a committed epoch is
 //! there once, and no row of another one.
 
+mod console;
+mod files;
+mod foreach_batch;
+mod memory;
+
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 
-/// What a sink failed at. It is shown to operators: it names the thing and the way out.
-pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Whose rows come, and from where on.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The name of the query, for people.
-    pub query: String,
-    /// The id of the query, which is the same over all runs from one checkpoint. Without a
-    /// checkpoint a query has no id that lasts.
-    pub query_id: Option<String>,
-    /// The id of the run, which no other has.
-    pub run_id: String,
-    /// From where the epochs go on.
-    pub resume: Resume,
-}
-
-/// From where the epochs of a sink go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// There is no checkpoint: all that is there stays, and epochs are numbered behind it.
-    Append,
-    /// The checkpoint is at this epoch, or has none yet: what is there of newer epochs is taken back.
-    After(Option<u64>),
-}
+pub use console::ConsoleSink;
+pub use files::{Compression, FileFormat, FileSink, UnknownName};
+pub use foreach_batch::ForeachBatch;
+pub use memory::{MemorySink, MemoryTable};
+pub use snapback::tee::{Opening, Resume, SinkError};
 
 /// Takes the rows of a stream, an epoch at a time.
 ///
