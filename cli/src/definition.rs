@@ -8,7 +8,11 @@ use std::time::Duration;
 use snapback::{HasMode, Mode, Pipeline, Requests, Trigger};
 use snapback_operators::{Replied, Then};
 use snapback_sql::datafusion::prelude::SessionContext;
-use snapback_sql::{ColumnOperator, ColumnStream, Columns, ParsingCheck, ReplyMode, SqlError, col};
+use snapback_sql::sink::{Compression, FileFormat, FileSink};
+use snapback_sql::{
+    ColumnOperator, ColumnStream, Columns, LogColumnError, ParsingCheck, ReplyMode, RequestLog,
+    SqlError, col,
+};
 
 use crate::cases::Case;
 
@@ -25,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) listen: Listen,
     /// When its epochs end.
     pub(crate) trigger: Trigger,
+    /// Where its requests are written, with their replies.
+    pub(crate) request_log: Option<LogFiles>,
     /// Options of reader and writer.
     pub(crate) options: Vec<(String, String)>,
     /// Its tests.
@@ -62,6 +68,53 @@ pub(crate) enum BodyKind {
     Text,
     /// Bytes.
     Bytes,
+}
+
+/// The files of a request log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogFiles {
+    pub(crate) directory: PathBuf,
+    pub(crate) format: FileFormat,
+    pub(crate) compression: Compression,
+    /// The usual ones, when none are said.
+    pub(crate) columns: Option<Vec<String>>,
+    /// How many files are merged into one.
+    pub(crate) compact_files: Option<usize>,
+    pub(crate) max_disk_bytes: Option<u64>,
+}
+
+impl LogFiles {
+    /// Parquet in this directory.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        LogFiles {
+            directory,
+            format: FileFormat::Parquet,
+            compression: Compression::default(),
+            columns: None,
+            compact_files: None,
+            max_disk_bytes: None,
+        }
+    }
+
+    /// What writes them.
+    ///
+    /// # Errors
+    ///
+    /// A column that there is not.
+    pub(crate) fn sink(&self) -> Result<RequestLog<FileSink>, LogColumnError> {
+        let mut files = FileSink::new(&self.directory, self.format).compression(self.compression);
+        if let Some(bytes) = self.max_disk_bytes {
+            files = files.max_disk_bytes(bytes);
+        }
+        if let Some(number) = self.compact_files {
+            files = files.compact_files(number);
+        }
+        let log = RequestLog::to(files);
+        match &self.columns {
+            Some(columns) => log.columns(columns),
+            None => Ok(log),
+        }
+    }
 }
 
 /// A table that queries may join.

@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use snapback::{HasMode, Mode, Pipeline, Requests, Session, StreamingQuery};
 use snapback_operators::Start;
-use snapback_sql::SqlError;
 use snapback_sql::datafusion::prelude::SessionContext;
+use snapback_sql::{LogColumnError, SqlError};
 use tokio::runtime::Builder;
 
 use crate::definition::{Part, Service};
@@ -19,6 +20,8 @@ use crate::sample;
 pub(crate) enum StartError {
     /// A part of its definition is wrong.
     Definition(Part, SqlError),
+    /// Its request log has other columns than those.
+    RequestLog(LogColumnError),
     /// It cannot be served so.
     Runtime(snapback::Error),
 }
@@ -28,6 +31,7 @@ impl StartError {
     pub(crate) fn told(&self, name: impl Fn(Part) -> &'static str) -> String {
         match self {
             StartError::Definition(part, error) => format!("{}: {error}", name(*part)),
+            StartError::RequestLog(error) => error.to_string(),
             StartError::Runtime(error) => error.to_string(),
         }
     }
@@ -88,22 +92,25 @@ pub(crate) fn start(
         reader = reader.option(key, value);
     }
     let pipeline = reader.load().map_err(StartError::Runtime)?;
-    service
-        .definition
-        .build(pipeline, tables, reload)
+    let built = service.definition.build(pipeline, tables, reload);
+    let mut writer = built
         .map_err(|(part, error)| StartError::Definition(part, error))?
         .write_stream()
         .query_name(&service.name)
-        .trigger(service.trigger)
-        .start()
-        .map_err(StartError::Runtime)
+        .trigger(service.trigger);
+    if let Some(log) = &service.request_log {
+        writer = writer.tee(log.sink().map_err(StartError::RequestLog)?);
+    }
+    writer.start().map_err(StartError::Runtime)
 }
 
 /// Says where a service is, how to try it, and where its metrics are.
 pub(crate) fn announce(service: &Service, query: &StreamingQuery, session: &Session) {
-    println!("{}", Announcement { service, query });
+    // Whoever started it may have heard enough, as `| head -1` has: that is no reason not to serve.
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{}", Announcement { service, query });
     if let Some(admin) = session.admin_address() {
-        println!("  metrics  http://{admin}/metrics");
+        let _ = writeln!(out, "  metrics  http://{admin}/metrics");
     }
 }
 

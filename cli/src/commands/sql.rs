@@ -11,7 +11,7 @@ use snapback::{Mode, Session, Trigger};
 use snapback_sql::{ParsingCheck, ReplyMode};
 
 use super::Outcome;
-use crate::definition::{BodyKind, Definition, Listen, Part, Service, Table};
+use crate::definition::{BodyKind, Definition, Listen, LogFiles, Part, Service, Table};
 use crate::{sample, serve, tables};
 
 /// Serve a query.
@@ -67,6 +67,9 @@ pub(super) struct SqlArguments {
     /// Begin a micro-batch so often, instead of as soon as the last one has ended.
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "trigger")]
     processing_time: Option<Duration>,
+    /// Write requests with their replies to Parquet files in this directory, once each.
+    #[arg(long, value_name = "DIRECTORY")]
+    request_log: Option<PathBuf>,
     /// The name of the query; by default the path.
     #[arg(long)]
     name: Option<String>,
@@ -159,6 +162,7 @@ fn service(arguments: &SqlArguments, schema: Option<String>) -> Service {
             Some(interval) => Trigger::ProcessingTime(interval),
             None => Trigger::Continuous(arguments.trigger),
         },
+        request_log: arguments.request_log.clone().map(LogFiles::at),
         options: arguments.options.clone(),
         cases: Vec::new(),
     }

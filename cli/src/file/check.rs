@@ -1,6 +1,6 @@
 //! A tree against the shape of the format: every key and every kind of value.
 
-use snapback::options::{OptionError, Options, parse_duration};
+use snapback::options::{OptionError, Options, parse_bytes, parse_duration};
 
 use super::problem::Problem;
 use super::shape::{Key, Kind, nearest, quoted};
@@ -10,7 +10,12 @@ use super::yaml::{Node, Value};
 pub(crate) fn check(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) {
     match kind {
         Kind::Json => distinct(node, problems),
-        Kind::Text | Kind::Duration | Kind::Choice(_) | Kind::Boolean | Kind::Integer { .. } => {
+        Kind::Text
+        | Kind::Duration
+        | Kind::Size
+        | Kind::Choice(_)
+        | Kind::Boolean
+        | Kind::Integer { .. } => {
             scalar(node, kind, problems);
         }
         Kind::Options => options(node, problems),
@@ -56,6 +61,7 @@ fn scalar(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) {
             .iter()
             .any(|choice| choice.eq_ignore_ascii_case(text)),
         Kind::Duration => parse_duration(text).is_some(),
+        Kind::Size => parse_bytes(text).is_some(),
         Kind::Boolean => matches!(text, "true" | "false"),
         Kind::Integer { least, most } => text
             .parse::<u64>()

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use snapback::options::parse_duration;
+use snapback::options::{parse_bytes, parse_duration};
 use snapback::{Mode, Trigger};
+use snapback_sql::sink::FileFormat;
 use snapback_sql::{ParsingCheck, ReplyMode};
 
 use super::check::check;
@@ -14,7 +15,7 @@ use super::problem::Problem;
 use super::shape::FILE;
 use super::yaml::{Node, parse};
 use crate::cases::{Case, Expectation, Expected};
-use crate::definition::{BodyKind, Definition, Listen, Service, Table};
+use crate::definition::{BodyKind, Definition, Listen, LogFiles, Service, Table};
 
 /// What a file describes, and where.
 #[derive(Debug, Default)]
@@ -211,8 +212,48 @@ impl Reader<'_> {
             mode,
             listen,
             trigger: self.trigger(node.get("trigger")),
+            request_log: self.request_log(node.get("requestLog")),
             options: options_of,
         })
+    }
+
+    fn request_log(&mut self, node: Option<&Node>) -> Option<LogFiles> {
+        let node = node?;
+        if let Some(directory) = node.text() {
+            return Some(LogFiles::at(self.folder.join(directory)));
+        }
+        let field = |key| node.get(key).and_then(Node::text);
+        let mut log = LogFiles::at(self.folder.join(field("directory")?));
+        if let Some(format) = lower(field("format")) {
+            log.format = format.parse().ok()?;
+        }
+        if let (Some(compression), Some(place)) =
+            (lower(field("compression")), node.get("compression"))
+        {
+            log.compression = compression.parse().ok()?;
+            if log.format != FileFormat::Parquet {
+                self.problems.push(Problem::new(
+                    place.span.clone(),
+                    "a compression for files that are not Parquet",
+                    "leave it out, or set `format: parquet`",
+                ));
+            }
+        }
+        log.compact_files = field("compactFiles").and_then(|number| number.parse().ok());
+        log.max_disk_bytes = field("maxDiskBytes").and_then(parse_bytes);
+        if let Some(columns) = node.get("columns") {
+            let names = columns.elements().iter().filter_map(Node::text);
+            let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+            log.columns = Some(names);
+            if let Err(error) = log.sink() {
+                self.problems.push(Problem::new(
+                    columns.span.clone(),
+                    "these columns cannot be written",
+                    error.to_string(),
+                ));
+            }
+        }
+        Some(log)
     }
 
     fn trigger(&mut self, node: Option<&Node>) -> Trigger {

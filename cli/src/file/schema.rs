@@ -30,6 +30,9 @@ fn of(kind: &Kind) -> Value {
         Kind::Duration => {
             json!({"type": ["string", "integer"], "pattern": r"^\s*[0-9]+\s*[a-zA-Zµ]*$"})
         }
+        Kind::Size => {
+            json!({"type": ["string", "integer"], "pattern": r"^\s*[0-9]+\s*[a-zA-Z]*$"})
+        }
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Integer { least, most } => {
             json!({"type": "integer", "minimum": least, "maximum": most})
@@ -138,6 +141,7 @@ fn short(kind: &Kind) -> String {
             choices.join(", ")
         }
         Kind::Duration => "duration".to_owned(),
+        Kind::Size => "size".to_owned(),
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::Integer { least, most } => format!("{least} to {most}"),
         Kind::Json => "anything".to_owned(),

@@ -2,6 +2,7 @@
 //! and the reference are written from.
 
 use snapback::options::{OPTIONS, OptionSpec};
+use snapback_sql::LOG_COLUMNS;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// `10s`, `250ms`, `2 minutes`.
     Duration,
+    /// `64 KiB`, `10g`.
+    Size,
     /// `true` or `false`.
     Boolean,
     /// A whole number.
@@ -76,6 +79,9 @@ pub(crate) const BODIES: &[&str] = &["json", "text", "bytes"];
 pub(crate) const CHECKS: &[&str] = &["full", "partial", "none"];
 /// What becomes of several rows of one request.
 pub(crate) const REPLY_MODES: &[&str] = &["first", "array"];
+/// What the files of a request log may be, and how those of Parquet are compressed.
+pub(crate) const LOG_FORMATS: &[&str] = &["parquet", "json"];
+pub(crate) const COMPRESSIONS: &[&str] = &["zstd", "snappy", "none"];
 /// What a table's file may be.
 pub(crate) const FORMATS: &[&str] = &["parquet", "csv", "json", "arrow"];
 
@@ -161,6 +167,12 @@ const SERVICE: Kind = Kind::Map(&[
         "How far apart epochs are (default 1s).",
     ),
     key(
+        "requestLog",
+        Kind::Either(&Kind::Text, &REQUEST_LOG),
+        "Requests with their replies are written to files in this directory, once each; how, if more is \
+         to be said.",
+    ),
+    key(
         "options",
         Kind::Options,
         "Options: listening, limits, TLS, keys, checkpoints; `docs/options.md` lists them.",
@@ -182,6 +194,43 @@ const TRIGGER: Kind = Kind::Map(&[
         "processingTime",
         Kind::Duration,
         "How far apart micro-batches and epochs are.",
+    ),
+]);
+
+const REQUEST_LOG: Kind = Kind::Map(&[
+    required(
+        "directory",
+        Kind::Text,
+        "The directory, of this service alone. Who reads `**/*.parquet` there sees each request once.",
+    ),
+    key(
+        "format",
+        Kind::Choice(LOG_FORMATS),
+        "`parquet` (default), or `json`: an object a line, in files that end with `.jsonl`.",
+    ),
+    key(
+        "compression",
+        Kind::Choice(COMPRESSIONS),
+        "How Parquet is compressed (default `zstd`).",
+    ),
+    key(
+        "columns",
+        Kind::List(&Kind::Choice(LOG_COLUMNS)),
+        "Which columns, by default `id`, `time`, `duration_us`, `status`, `method`, `path`, `query`, \
+         `request` and `reply`. Headers are in none.",
+    ),
+    key(
+        "compactFiles",
+        Kind::Integer {
+            least: 1,
+            most: 100_000,
+        },
+        "So many files of single epochs are merged into one (default 60); 1 merges none.",
+    ),
+    key(
+        "maxDiskBytes",
+        Kind::Size,
+        "The oldest files are removed when all have more bytes; by default never.",
     ),
 ]);
 
@@ -269,6 +318,7 @@ impl Kind {
             Kind::Text => "a text".to_owned(),
             Kind::Choice(choices) => format!("one of {}", quoted(choices.iter().copied())),
             Kind::Duration => "a duration, as `10s` or `250ms`".to_owned(),
+            Kind::Size => "a size, as `64 MiB` or `10g`".to_owned(),
             Kind::Boolean => "`true` or `false`".to_owned(),
             Kind::Integer { least, most } => format!("a whole number from {least} to {most}"),
             Kind::Json => "any value".to_owned(),
