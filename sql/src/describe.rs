@@ -5,25 +5,38 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::LogicalPlan;
 use snapback_operators::{Body as Taken, Content, Description, Parameter, ParameterPlace};
 
+use crate::early::EarlyReply;
 use crate::input::{Body, Reads, Source};
 use crate::json_schema::{self, Way};
 use crate::parsing_check::ParsingCheck;
+use crate::planner::Planner;
 use crate::reply::{ReplyColumn, ReplyMode};
 
-/// Describes what is read of the requests, and the replies that `plan` makes as its only column.
+/// Describes what is read of the requests, and the replies that the plans make as their only columns.
 pub(crate) fn pipeline(
     reads: &Reads,
-    plan: &LogicalPlan,
+    planner: &Planner,
     column: &ReplyColumn,
+    early: &[EarlyReply],
     mode: ReplyMode,
 ) -> Description {
+    let plan = &planner.plan;
     let mut description = Description::default();
     description.body = body(reads);
     add_parameters(reads, &mut description.parameters);
     description.may_be_unanswered = may_drop_rows(plan);
-    match column.content(plan.schema().field(0), mode) {
-        Some(content) => description.replies.extend(content),
-        None => description.answers_freely = true,
+    let last = column.content(plan.schema().field(0), mode);
+    let early = early.iter().zip(&planner.early);
+    let early = early.map(|(early, plan)| {
+        early
+            .reply
+            .content(plan.schema().field(0), ReplyMode::First)
+    });
+    for content in early.chain([last]) {
+        match content {
+            Some(content) => description.replies.extend(content),
+            None => description.answers_freely = true,
+        }
     }
     description
 }

@@ -10,11 +10,12 @@ use snapback::{HasMode, Mode, Reply};
 use snapback_operators::{Headers, Peer, ReplyHead, Request, Run};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::early::{Columns, reply_of};
 use crate::error::Result;
 use crate::input::Input;
 use crate::micro::Work;
 use crate::plan::{Program, Rows};
-use crate::planner::{Planner, Works};
+use crate::planner::{Planned, Planner, Works};
 use crate::reply::{ReplyColumn, ReplyMode};
 use crate::stream::ColumnStream;
 
@@ -44,7 +45,7 @@ pub struct Explanation {
     pub mode: Mode,
     /// The columns of requests that it reads; others are not built.
     pub reads: SchemaRef,
-    /// The plan, optimized.
+    /// The plan, optimized; before it those of earlier replies.
     pub plan: String,
     /// What executes it, and where.
     pub runs: String,
@@ -80,24 +81,38 @@ impl<S: HasMode, O> ColumnStream<S, O> {
         sample: Option<SampleRequest<'_>>,
     ) -> Result<Explanation> {
         let planner = self.planner(expression)?;
-        let (reads, works) = planner.plan()?;
-        let plan = planner.state.optimize(&planner.plan)?;
-        let field = planner.plan.schema().field(0);
-        let reply = ReplyColumn::new(field.name(), field.data_type());
+        let Planned {
+            reads,
+            early,
+            works,
+            columns,
+        } = planner.plan()?;
+        let mut plans = Vec::new();
+        for plan in planner.early.iter().chain([&planner.plan]) {
+            let plan = planner.state.optimize(plan)?;
+            plans.push(plan.display_indent().to_string());
+        }
+        let reply = reply_of(&planner.plan);
         let reads = Arc::new(reads);
-        let runs = runs(&planner, &works);
+        let mut runs = runs(&planner, &works);
+        if !early.is_empty() {
+            let early = early.len();
+            runs = format!("after {early} earlier replies, in the partition's turn: {runs}");
+        }
         let engine = Measured::new(works)?;
         let mut costs = Vec::new();
         if let Some(sample) = sample {
             let mut input = Input::new(&reads);
             for requests in BATCHES {
-                costs.extend(measure(&mut input, &engine, &reply, sample, requests));
+                costs.extend(measure(
+                    &mut input, &columns, &engine, &reply, sample, requests,
+                ));
             }
         }
         Ok(Explanation {
             mode: planner.mode,
             reads: Arc::clone(&reads.schema),
-            plan: plan.display_indent().to_string(),
+            plan: plans.join("\n"),
             runs,
             costs,
         })
@@ -177,6 +192,7 @@ impl Measured {
 /// Measures batches of so many requests; none when the request does not fit, or fails.
 fn measure(
     input: &mut Input,
+    columns: &Columns,
     engine: &Measured,
     reply: &ReplyColumn,
     sample: SampleRequest<'_>,
@@ -209,7 +225,7 @@ fn measure(
             }
             input.keep(&request);
         }
-        let batch = input.finish();
+        let batch = columns.of(&input.finish()).into_owned();
         let parsed = Instant::now();
         let rows = engine.evaluate(batch)?;
         let evaluated = Instant::now();

@@ -13,6 +13,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use snapback::{Context, Requests, Row};
 use snapback_operators::{Description, Operator, Replied, Sink, Ticket, Turn};
 
+use crate::early::{Columns, EarlyReply};
 use crate::error::Result;
 use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
 use crate::failure::Failure;
@@ -51,6 +52,8 @@ pub struct ColumnOperator {
 pub(crate) struct Compiled {
     pub(crate) description: Description,
     pub(crate) reads: Arc<Reads>,
+    /// What the last plan reads of it.
+    pub(crate) columns: Columns,
     pub(crate) engine: Arc<Engine>,
     pub(crate) reply: ReplyColumn,
     pub(crate) reply_mode: ReplyMode,
@@ -59,31 +62,38 @@ pub(crate) struct Compiled {
     pub(crate) watching: Option<Watching>,
 }
 
-/// Where batches are evaluated.
+/// What evaluates batches. Replies from the middle are made at the end of the partition's turn.
 #[derive(Debug)]
 pub(crate) enum Engine {
     /// At the end of the partition's turn.
-    InTurn(ArcSwap<Program>),
+    InTurn(ArcSwap<(Vec<EarlyReply>, Program)>),
     /// Beside it.
-    Beside(Crew),
+    Beside(ArcSwap<Vec<EarlyReply>>, Crew),
 }
 
 impl Engine {
     /// # Errors
     ///
     /// A thread could not be started.
-    pub(crate) fn new(works: Works) -> Result<Self> {
+    pub(crate) fn new(early: Vec<EarlyReply>, works: Works) -> Result<Self> {
         Ok(match works {
-            Works::InTurn(program) => Engine::InTurn(ArcSwap::from_pointee(program)),
-            Works::Beside(works, threads) => Engine::Beside(Crew::new(works, threads)?),
+            Works::InTurn(program) => Engine::InTurn(ArcSwap::from_pointee((early, program))),
+            Works::Beside(works, threads) => {
+                Engine::Beside(ArcSwap::from_pointee(early), Crew::new(works, threads)?)
+            }
         })
     }
 
-    /// Runs this from the next batch on. It comes from the same plan.
-    pub(crate) fn exchange(&self, works: Works) {
+    /// Runs this from the next batch on. It comes from the same plans.
+    pub(crate) fn exchange(&self, early: Vec<EarlyReply>, works: Works) {
         match (self, works) {
-            (Engine::InTurn(current), Works::InTurn(program)) => current.store(Arc::new(program)),
-            (Engine::Beside(crew), Works::Beside(works, _)) => crew.exchange(works),
+            (Engine::InTurn(current), Works::InTurn(program)) => {
+                current.store(Arc::new((early, program)));
+            }
+            (Engine::Beside(current, crew), Works::Beside(works, _)) => {
+                current.store(Arc::new(early));
+                crew.exchange(works);
+            }
             _ => unreachable!("a plan runs in one mode"),
         }
     }
@@ -127,23 +137,102 @@ impl ColumnOperator {
     /// Evaluates the requests of the turn in it, and answers them.
     fn run_in_turn<S: Sink<Replied>>(
         &mut self,
+        early: &[EarlyReply],
         program: &Program,
         turn: &mut dyn Turn,
         rest: &mut S,
     ) {
-        let batch = self.input.finish();
-        program.begin_batch();
-        let mut parts = std::mem::take(&mut self.parts);
-        let evaluate =
-            &mut |batch| Failure::of(catch_unwind(AssertUnwindSafe(|| program.evaluate(batch))));
-        evaluate_in_parts(batch, MOST_HALVINGS, evaluate, &mut parts);
+        let mut batch = self.input.finish();
         let mut tickets = std::mem::take(&mut self.tickets);
-        self.answer(&mut parts, &mut tickets, turn, rest);
-        (self.tickets, self.parts) = (tickets, parts);
+        if !early.is_empty() {
+            batch = self.reply_early(early, batch, &mut tickets, turn, rest);
+        }
+        if !tickets.is_empty() {
+            let mut parts = std::mem::take(&mut self.parts);
+            self.compiled.columns.reduce(&mut batch);
+            evaluate(program, batch, &mut parts);
+            self.answer(&mut parts, &mut tickets, turn, rest);
+            self.parts = parts;
+        }
+        self.tickets = tickets;
+    }
+
+    /// Answers the requests for which there is a reply already; their tickets go. Gives the others.
+    #[cold]
+    fn reply_early<S: Sink<Replied>>(
+        &mut self,
+        early: &[EarlyReply],
+        mut batch: RecordBatch,
+        tickets: &mut Vec<Ticket>,
+        turn: &mut dyn Turn,
+        rest: &mut S,
+    ) -> RecordBatch {
+        for EarlyReply {
+            program,
+            reply,
+            columns,
+        } in early
+        {
+            let mut parts = std::mem::take(&mut self.parts);
+            evaluate(program, columns.of(&batch).into_owned(), &mut parts);
+            let mut goes_on = Vec::with_capacity(tickets.len());
+            let mut all = std::mem::take(tickets).into_iter();
+            for Part { requests, outcome } in parts.drain(..) {
+                let rows = match &outcome {
+                    Ok(rows) => rows,
+                    Err(failure) => {
+                        self.fail(failure, all.by_ref().take(requests), turn);
+                        goes_on.resize(goes_on.len() + requests, false);
+                        continue;
+                    }
+                };
+                let (column, mut next) = (rows.batch.column(0), 0);
+                for (request, ticket) in all.by_ref().take(requests).enumerate() {
+                    let own = rows.of_request(request, next);
+                    next = own.end;
+                    let answer = own.into_iter().find(|row| column.is_valid(*row));
+                    goes_on.push(answer.is_none());
+                    match answer {
+                        None => tickets.push(ticket),
+                        Some(row) => turn.resume(ticket, &mut |cx| {
+                            reply.write(column.as_ref(), row, cx.reply());
+                            rest.push(cx, ());
+                        }),
+                    }
+                }
+            }
+            self.parts = parts;
+            if tickets.len() < goes_on.len() {
+                batch = filter_record_batch(&batch, &BooleanArray::from(goes_on))
+                    .expect("a flag for each row");
+            }
+        }
+        batch
+    }
+
+    /// Answers requests that could not be evaluated.
+    fn fail(
+        &mut self,
+        failure: &Failure,
+        tickets: impl Iterator<Item = Ticket>,
+        turn: &mut dyn Turn,
+    ) {
+        if failure.is_ours() {
+            self.log.write(failure, turn);
+        }
+        for ticket in tickets {
+            turn.resume(ticket, &mut |cx| failure.answer(cx));
+        }
     }
 
     /// Answers what was evaluated beside, and begins the next micro-batch, if it is time for it.
-    fn run_beside<S: Sink<Replied>>(&mut self, crew: &Crew, turn: &mut dyn Turn, rest: &mut S) {
+    fn run_beside<S: Sink<Replied>>(
+        &mut self,
+        early: &ArcSwap<Vec<EarlyReply>>,
+        crew: &Crew,
+        turn: &mut dyn Turn,
+        rest: &mut S,
+    ) {
         if let Some(mut parts) = self.micro.done.pop() {
             let mut tickets = std::mem::take(&mut self.micro.running);
             turn.ran_batch(tickets.len());
@@ -157,7 +246,14 @@ impl ColumnOperator {
         if now_ns < self.micro.next_ns {
             return turn.settle_again_at(self.micro.next_ns);
         }
-        let batch = self.take_awaited(turn);
+        let mut batch = self.take_awaited(turn);
+        let early = early.load();
+        if !early.is_empty() {
+            let mut tickets = std::mem::take(&mut self.micro.running);
+            batch = self.reply_early(&early, batch, &mut tickets, turn, rest);
+            self.micro.running = tickets;
+        }
+        self.compiled.columns.reduce(&mut batch);
         let Some(waker) = self.micro.waker.clone() else {
             return;
         };
@@ -200,17 +296,18 @@ impl ColumnOperator {
             let tickets = tickets.by_ref().take(requests);
             match outcome {
                 Ok(rows) => self.compiled.reply(&rows, tickets, turn, rest),
-                Err(failure) => {
-                    if failure.is_ours() {
-                        self.log.write(&failure, turn);
-                    }
-                    for ticket in tickets {
-                        turn.resume(ticket, &mut |cx| failure.answer(cx));
-                    }
-                }
+                Err(failure) => self.fail(&failure, tickets, turn),
             }
         }
     }
+}
+
+/// Runs a program over a batch; what panics is its request's failure.
+fn evaluate(program: &Program, batch: RecordBatch, parts: &mut Vec<Part>) {
+    program.begin_batch();
+    let evaluate =
+        &mut |batch| Failure::of(catch_unwind(AssertUnwindSafe(|| program.evaluate(batch))));
+    evaluate_in_parts(batch, MOST_HALVINGS, evaluate, parts);
 }
 
 impl Compiled {
@@ -271,8 +368,12 @@ impl Operator<Requests> for ColumnOperator {
         match &*compiled.engine {
             Engine::InTurn(_) if self.tickets.is_empty() => {}
             // One version of the tables for the whole batch.
-            Engine::InTurn(program) => self.run_in_turn(&program.load(), turn, rest),
-            Engine::Beside(crew) => self.run_beside(crew, turn, rest),
+            Engine::InTurn(current) => {
+                let current = current.load();
+                let (early, program) = &**current;
+                self.run_in_turn(early, program, turn, rest);
+            }
+            Engine::Beside(early, crew) => self.run_beside(early, crew, turn, rest),
         }
     }
 

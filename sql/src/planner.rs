@@ -6,9 +6,10 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use snapback::Mode;
 
+use crate::early::{Columns, EarlyReply, reply_of};
 use crate::error::{Result, SqlError};
 use crate::input::Reads;
-use crate::micro::{Planned, Query, Work, repartitions};
+use crate::micro::{self, Query, Work, repartitions};
 use crate::plan::{Program, RequestSource, compile};
 
 /// A plan, and all that making it runnable takes.
@@ -19,6 +20,8 @@ pub(crate) struct Planner {
     pub(crate) plan: LogicalPlan,
     /// The same with the request's id behind it, where the plan has that.
     pub(crate) with_id: Option<LogicalPlan>,
+    /// The replies that are given before, each as the only column of its plan.
+    pub(crate) early: Vec<LogicalPlan>,
     pub(crate) mode: Mode,
     pub(crate) partitions: usize,
 }
@@ -31,9 +34,43 @@ pub(crate) enum Works {
     Beside(Vec<Work>, usize),
 }
 
+/// A pipeline's plans, ready to run.
+pub(crate) struct Planned {
+    /// What all of them read together.
+    pub(crate) reads: Reads,
+    /// In their order.
+    pub(crate) early: Vec<EarlyReply>,
+    pub(crate) works: Works,
+    /// What the last one reads of it.
+    pub(crate) columns: Columns,
+}
+
 impl Planner {
-    /// Makes the plan runnable in its mode. Tables that it joins are read now.
-    pub(crate) fn plan(&self) -> Result<(Reads, Works)> {
+    /// Makes the plans runnable in their mode. Tables that they join are read now.
+    pub(crate) fn plan(&self) -> Result<Planned> {
+        let (own, works) = self.plan_last()?;
+        let early: Result<Vec<_>> = self
+            .early
+            .iter()
+            .map(|plan| Ok((compile(&self.state, plan.clone())?, reply_of(plan))))
+            .collect();
+        let early = early?;
+        let reads = own.clone().union(early.iter().map(|((reads, _), _)| reads));
+        let columns = own.within(&reads);
+        let early = early.into_iter().map(|((own, program), reply)| EarlyReply {
+            program,
+            reply,
+            columns: own.within(&reads),
+        });
+        Ok(Planned {
+            early: early.collect(),
+            works,
+            columns,
+            reads,
+        })
+    }
+
+    fn plan_last(&self) -> Result<(Reads, Works)> {
         if self.mode == Mode::Distributed && repartitions(&self.plan)? {
             return Err(SqlError::Repartitioned);
         }
@@ -59,7 +96,7 @@ impl Planner {
                     plan: self.plan.clone(),
                     with_id: self.with_id.clone(),
                 };
-                let Planned { reads, plans } = query.plan(workers, slices)?;
+                let micro::Planned { reads, plans } = query.plan(workers, slices)?;
                 let works = plans.into_iter().map(Work::Plan).collect();
                 Ok((reads, Works::Beside(works, slices)))
             }

@@ -20,7 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use crate::error::{Result, SqlError};
 use crate::operator::Engine;
 use crate::plan::is_requests;
-use crate::planner::Planner;
+use crate::planner::{Planned, Planner};
 
 /// How many levels of folders of a table are looked into.
 const MOST_LEVELS: usize = 8;
@@ -42,13 +42,16 @@ pub(crate) struct Watching(
 type Stamp = (PathBuf, u64, u64, (i64, i64));
 
 impl Watched {
-    /// The files of the plan's tables.
+    /// The files of the tables of these plans.
     ///
     /// # Errors
     ///
     /// [`SqlError::NoFiles`] when there are none.
-    pub(crate) fn of(plan: &LogicalPlan, every: Duration) -> Result<Self> {
-        let roots = files_of(plan)?;
+    pub(crate) fn of(planner: &Planner, every: Duration) -> Result<Self> {
+        let mut roots = files_of(&planner.plan)?;
+        for plan in &planner.early {
+            roots.extend(files_of(plan)?);
+        }
         if roots.is_empty() {
             return Err(SqlError::NoFiles);
         }
@@ -86,9 +89,9 @@ impl Watched {
         }
         caches.get_file_metadata_cache().clear();
         match planner.plan() {
-            Ok((_, works)) => {
+            Ok(Planned { early, works, .. }) => {
                 if let Some(engine) = engine.upgrade() {
-                    engine.exchange(works);
+                    engine.exchange(early, works);
                     tracing::info!("the tables of a column pipeline were read anew");
                 }
             }

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, TableReference};
 use datafusion::dataframe::DataFrame;
-use datafusion::logical_expr::{JoinType, LogicalPlanBuilder};
+use datafusion::logical_expr::{JoinType, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{Expr, SessionConfig, SessionContext};
 use snapback::{Pipeline, Requests};
 
@@ -64,6 +64,7 @@ impl<S, O> Columns<S, O> for Pipeline<S, Requests, O> {
             context: context.clone(),
             source: RequestSource::default(),
             steps: None,
+            early: Vec::new(),
             reply_mode: ReplyMode::default(),
             reload_every: None,
         }
@@ -80,6 +81,8 @@ pub struct ColumnStream<S, O> {
     source: RequestSource,
     /// What is planned so far; nothing but the requests themselves at first.
     steps: Option<DataFrame>,
+    /// The replies that are given from the middle, in their order.
+    early: Vec<LogicalPlan>,
     reply_mode: ReplyMode,
     reload_every: Option<Duration>,
 }
@@ -399,8 +402,13 @@ impl<S, O> ColumnStream<S, O> {
     ///
     /// What DataFusion refuses.
     pub fn reads_files(&self) -> Result<bool> {
-        let files = crate::reload::files_of(self.frame()?.logical_plan())?;
-        Ok(!files.is_empty())
+        let last = self.frame()?;
+        for plan in self.early.iter().chain([last.logical_plan()]) {
+            if !crate::reload::files_of(plan)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The columns that there are now.

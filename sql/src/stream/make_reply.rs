@@ -9,11 +9,11 @@ use snapback_operators::{Replied, Then};
 
 use super::ColumnStream;
 use crate::describe;
+use crate::early;
 use crate::error::{Result, SqlError};
 use crate::operator::{ColumnOperator, Compiled, Engine};
-use crate::planner::Planner;
+use crate::planner::{Planned, Planner};
 use crate::reload::Watched;
-use crate::reply::ReplyColumn;
 use crate::schema;
 
 /// The name of the id behind a reply, where no other column has it.
@@ -42,16 +42,20 @@ impl<S: HasMode, O> ColumnStream<S, O> {
         expression: Expr,
     ) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
         let planner = self.planner(expression)?;
-        let reply = planner.plan.schema().field(0);
-        let reply = ReplyColumn::new(reply.name(), reply.data_type());
+        let reply = early::reply_of(&planner.plan);
         // Before the tables are read: what changes meanwhile is read again.
         let watched = match self.reload_every {
-            Some(every) => Some(Watched::of(&planner.plan, every)?),
+            Some(every) => Some(Watched::of(&planner, every)?),
             None => None,
         };
-        let (reads, works) = planner.plan()?;
-        let description = describe::pipeline(&reads, &planner.plan, &reply, self.reply_mode);
-        let engine = Arc::new(Engine::new(works)?);
+        let Planned {
+            reads,
+            early,
+            works,
+            columns,
+        } = planner.plan()?;
+        let description = describe::pipeline(&reads, &planner, &reply, &early, self.reply_mode);
+        let engine = Arc::new(Engine::new(early, works)?);
         let watching = match watched {
             Some(watched) => Some(watched.begin(planner, Arc::downgrade(&engine))?),
             None => None,
@@ -59,12 +63,46 @@ impl<S: HasMode, O> ColumnStream<S, O> {
         let compiled = Compiled {
             description,
             reads: Arc::new(reads),
+            columns,
             engine,
             reply,
             reply_mode: self.reply_mode,
             watching,
         };
         Ok(self.pipeline.then(ColumnOperator::new(Arc::new(compiled))))
+    }
+
+    /// Answers from the middle of the pipeline the requests for which an expression is not null, with
+    /// its value, as [`make_reply`](Self::make_reply) does: Spark Serving's `sendReplyUDF`. They take no
+    /// part in what follows, so nothing there can fail them, and no later reply reaches them; the
+    /// others go on. Several such replies are tried in their order.
+    ///
+    /// It is evaluated in the partition's turn in every mode, before the micro-batch of the others begins;
+    /// so what is before it must be row-wise.
+    ///
+    /// # Errors
+    ///
+    /// When the expression names what there is not. What is not row-wise is an error of `make_reply`.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let mut service = Pipeline::detached()
+    ///     .columns()
+    ///     .parse_request("total INT, parts INT")?
+    ///     .send_reply(when(col("parts").eq(lit(0)), lit("nothing to share")).end()?)?
+    ///     .make_reply((col("total") / col("parts")).alias("each"))?
+    ///     .test();
+    /// service.post(r#"{"total":6,"parts":3}"#).expect(200, r#"{"each":2}"#);
+    /// service.post(r#"{"total":6,"parts":0}"#).expect(200, "nothing to share");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_reply(mut self, expression: Expr) -> Result<Self> {
+        let plan = self.frame()?.select(vec![expression])?.into_parts().1;
+        self.early.push(plan);
+        Ok(self)
     }
 
     /// Answers each request with all columns but its `id` and itself: a single one as
@@ -138,6 +176,7 @@ impl<S: HasMode, O> ColumnStream<S, O> {
             source: self.source.clone(),
             plan,
             with_id,
+            early: self.early.clone(),
             mode: origin.mode(),
             partitions: origin.partitions(),
         })
