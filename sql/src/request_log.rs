@@ -194,8 +194,8 @@ impl LogColumn {
                     .map(|name| name.filter(|name| !name.is_empty()));
                 Arc::new(given.collect::<StringArray>())
             }
-            LogColumn::Path => Arc::new(targets(served, |(path, _)| path)),
-            LogColumn::Query => Arc::new(targets(served, |(_, query)| query)),
+            LogColumn::Path => Arc::new(targets(served, true)),
+            LogColumn::Query => Arc::new(targets(served, false)),
             LogColumn::RequestBytes => Arc::new(bytes(served.requests())),
             LogColumn::ReplyBytes => Arc::new(bytes(served.replies())),
         }
@@ -325,16 +325,19 @@ fn offsets(texts: &Texts) -> OffsetBuffer<i32> {
     OffsetBuffer::new(ScalarBuffer::from(texts.offsets().to_vec()))
 }
 
-/// The path, or the query without its `?`.
-fn targets(served: &Served, part: for<'t> fn((&'t [u8], &'t [u8])) -> &'t [u8]) -> StringArray {
+/// The paths, or the queries without their `?`.
+fn targets(served: &Served, are_paths: bool) -> StringArray {
     let targets = served.targets();
     let rows = (0..targets.len()).map(|row| {
         let target = targets.get(row);
-        let (path, query) = match memchr::memchr(b'?', target) {
-            Some(mark) => (&target[..mark], &target[mark + 1..]),
-            None => (target, &b""[..]),
+        let mark = memchr::memchr(b'?', target);
+        let part = match (are_paths, mark) {
+            (true, Some(mark)) => &target[..mark],
+            (true, None) => target,
+            (false, Some(mark)) => &target[mark + 1..],
+            (false, None) => &[],
         };
-        String::from_utf8_lossy(part((path, query)))
+        String::from_utf8_lossy(part)
     });
     StringArray::from_iter_values(rows)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use snapback::options::{parse_bytes, parse_duration};
 use snapback::{Mode, Trigger};
 use snapback_sql::sink::FileFormat;
-use snapback_sql::{ParsingCheck, ReplyMode};
+use snapback_sql::{LogColumnError, ParsingCheck, ReplyMode};
 
 use super::check::check;
 use super::environment::substitute;
@@ -245,7 +245,8 @@ impl Reader<'_> {
             let names = columns.elements().iter().filter_map(Node::text);
             let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
             log.columns = Some(names);
-            if let Err(error) = log.sink() {
+            // A name that there is not is a problem already.
+            if let Err(error @ LogColumnError::Twice { .. }) = log.sink() {
                 self.problems.push(Problem::new(
                     columns.span.clone(),
                     "these columns cannot be written",

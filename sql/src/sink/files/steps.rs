@@ -14,38 +14,6 @@ use super::super::SinkError;
 pub(super) use fault::{FAULT, Fault};
 
 #[cfg(test)]
-mod fault {
-    use std::cell::Cell;
-
-    #[derive(Clone, Copy, Debug)]
-    pub(in super::super) enum Fault {
-        /// After so many steps the process is dead: no further one has any effect.
-        Dies(usize),
-        /// After so many steps one fails.
-        Fails(usize),
-    }
-
-    thread_local! {
-        pub(in super::super) static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
-    }
-
-    pub(super) fn step() -> std::io::Result<()> {
-        let (next, is_fault) = match FAULT.get() {
-            None => (None, false),
-            Some(Fault::Dies(0)) => (Some(Fault::Dies(0)), true),
-            Some(Fault::Dies(left)) => (Some(Fault::Dies(left - 1)), false),
-            Some(Fault::Fails(0)) => (None, true),
-            Some(Fault::Fails(left)) => (Some(Fault::Fails(left - 1)), false),
-        };
-        FAULT.set(next);
-        match is_fault {
-            true => Err(std::io::Error::other("a fault of the test")),
-            false => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
 use fault::step;
 
 #[cfg(not(test))]
@@ -147,5 +115,37 @@ pub(super) fn named(action: &'static str, path: &Path) -> impl FnOnce(io::Error)
             _ => "",
         };
         format!("cannot {action} `{path}`: {error}{way_out}").into()
+    }
+}
+
+#[cfg(test)]
+mod fault {
+    use std::cell::Cell;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) enum Fault {
+        /// After so many steps the process is dead: no further one has any effect.
+        Dies(usize),
+        /// After so many steps one fails.
+        Fails(usize),
+    }
+
+    thread_local! {
+        pub(in super::super) static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn step() -> std::io::Result<()> {
+        let (next, is_fault) = match FAULT.get() {
+            None => (None, false),
+            Some(Fault::Dies(0)) => (Some(Fault::Dies(0)), true),
+            Some(Fault::Dies(left)) => (Some(Fault::Dies(left - 1)), false),
+            Some(Fault::Fails(0)) => (None, true),
+            Some(Fault::Fails(left)) => (Some(Fault::Fails(left - 1)), false),
+        };
+        FAULT.set(next);
+        match is_fault {
+            true => Err(std::io::Error::other("a fault of the test")),
+            false => Ok(()),
+        }
     }
 }
