@@ -26,7 +26,8 @@ impl Default for Trigger {
 
 impl Trigger {
     /// How far apart the ends of epochs are.
-    pub(crate) fn epoch_interval(self) -> Duration {
+    #[must_use]
+    pub fn epoch_interval(self) -> Duration {
         match self {
             Trigger::Continuous(interval) => interval,
             Trigger::ProcessingTime(Duration::ZERO) => EPOCH,

@@ -3,10 +3,11 @@
 use datafusion::arrow::datatypes::Fields;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::LogicalPlan;
+use serde_json::json;
 use snapback_operators::{Body as Taken, Content, Description, Parameter, ParameterPlace};
 
 use crate::early::EarlyReply;
-use crate::input::{Body, Reads, Source};
+use crate::input::{Body, Reads, RowsOf, Source};
 use crate::json_schema::{self, Way};
 use crate::parsing_check::ParsingCheck;
 use crate::planner::Planner;
@@ -45,9 +46,17 @@ fn body(reads: &Reads) -> Option<Taken> {
     let content = match &reads.sources.body {
         Body::Unparsed if reads.columns.contains(&Source::Request) => return None,
         Body::Unparsed => return Some(Taken::Unread),
-        Body::Json { fields, check } => {
+        Body::Json {
+            fields,
+            check,
+            rows,
+        } => {
             let all_fields = *check == ParsingCheck::Full;
-            Content::json(json_schema::of_fields(fields, Way::In { all_fields }))
+            let row = json_schema::of_fields(fields, Way::In { all_fields });
+            Content::json(match rows {
+                RowsOf::One => row,
+                RowsOf::Many => json!({"anyOf": [{"type": "array", "items": row}, row]}),
+            })
         }
         Body::Bytes(_) => Content::bytes(),
         Body::Text(_) => Content::new("text/plain", Content::text().schema),

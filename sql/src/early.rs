@@ -1,10 +1,8 @@
 //! Replies from the middle of a pipeline.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
-use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::input::Reads;
@@ -26,26 +24,6 @@ pub(crate) enum Columns {
     All,
     /// The columns at these places.
     At(Vec<usize>),
-}
-
-impl Columns {
-    /// Leaves them alone in a batch.
-    pub(crate) fn reduce(&self, batch: &mut RecordBatch) {
-        if let Cow::Owned(reduced) = self.of(batch) {
-            *batch = reduced;
-        }
-    }
-
-    pub(crate) fn of<'b>(&self, batch: &'b RecordBatch) -> Cow<'b, RecordBatch> {
-        match self {
-            Columns::All => Cow::Borrowed(batch),
-            Columns::At(places) => Cow::Owned(
-                batch
-                    .project(places)
-                    .expect("what a plan reads is a part of what all read"),
-            ),
-        }
-    }
 }
 
 /// The column that a plan replies with: its only one.

@@ -2,6 +2,7 @@
 
 use datafusion::arrow::record_batch::RecordBatch;
 
+use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::plan::Rows;
 
@@ -28,13 +29,13 @@ impl Part {
 /// Evaluates a batch. When that fails, it is halved a few times and then run row by row, so that
 /// only the guilty request fails.
 pub(crate) fn evaluate_in_parts(
-    batch: RecordBatch,
+    batch: Batch,
     halvings: u32,
     evaluate: &mut dyn FnMut(RecordBatch) -> Result<Rows, Failure>,
     parts: &mut Vec<Part>,
 ) {
-    let requests = batch.num_rows();
-    let outcome = evaluate(batch.clone());
+    let requests = batch.requests();
+    let outcome = evaluate(batch.rows.clone()).map(|rows| batch.attribute(rows));
     if outcome.is_ok() || requests <= 1 {
         return parts.push(Part { requests, outcome });
     }
@@ -44,7 +45,7 @@ pub(crate) fn evaluate_in_parts(
         1
     };
     for start in (0..requests).step_by(part) {
-        let part = batch.slice(start, part.min(requests - start));
+        let part = batch.slice(start..requests.min(start + part));
         evaluate_in_parts(part, halvings.saturating_sub(1), evaluate, parts);
     }
 }

@@ -225,9 +225,10 @@ fn measure(
             }
             input.keep(&request);
         }
-        let batch = columns.of(&input.finish()).into_owned();
+        let mut batch = input.finish();
+        batch.reduce(columns);
         let parsed = Instant::now();
-        let rows = engine.evaluate(batch)?;
+        let rows = batch.attribute(engine.evaluate(batch.rows.clone())?);
         let evaluated = Instant::now();
         let column = rows.batch.column(0);
         let mut next = 0;

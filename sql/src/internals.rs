@@ -95,7 +95,7 @@ impl Batches {
     ///
     /// Of the plan.
     pub fn run(&mut self) -> datafusion::error::Result<usize> {
-        let batch = self.input.finish();
+        let batch = self.input.finish().rows;
         let rows = match &self.work {
             Work::Program(program) => {
                 program.begin_batch();

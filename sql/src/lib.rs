@@ -50,8 +50,10 @@
 
 pub mod ddl;
 
+mod batch;
 mod clock;
 mod describe;
+mod durable;
 mod early;
 mod error;
 mod evaluation;
@@ -74,6 +76,7 @@ mod request_log;
 mod schema;
 pub mod sink;
 mod stream;
+pub mod streams;
 
 pub use error::{NotRowWise, Result, SqlError};
 pub use explain::{Explanation, SampleRequest, StageCosts};

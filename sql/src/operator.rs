@@ -7,12 +7,10 @@ use std::task::Waker;
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
-use datafusion::arrow::array::BooleanArray;
-use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::record_batch::RecordBatch;
 use snapback::{Context, Requests, Row};
 use snapback_operators::{Description, Operator, Replied, Sink, Ticket, Turn};
 
+use crate::batch::Batch;
 use crate::early::{Columns, EarlyReply};
 use crate::error::Result;
 use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
@@ -57,6 +55,8 @@ pub(crate) struct Compiled {
     pub(crate) engine: Arc<Engine>,
     pub(crate) reply: ReplyColumn,
     pub(crate) reply_mode: ReplyMode,
+    /// A request without a row is answered too: an array of its rows may be empty.
+    pub(crate) answers_no_rows: bool,
     /// Reads the tables anew as long as the pipeline is there.
     #[expect(dead_code, reason = "it is there to be dropped")]
     pub(crate) watching: Option<Watching>,
@@ -149,7 +149,7 @@ impl ColumnOperator {
         }
         if !tickets.is_empty() {
             let mut parts = std::mem::take(&mut self.parts);
-            self.compiled.columns.reduce(&mut batch);
+            batch.reduce(&self.compiled.columns);
             evaluate(program, batch, &mut parts);
             self.answer(&mut parts, &mut tickets, turn, rest);
             self.parts = parts;
@@ -162,11 +162,11 @@ impl ColumnOperator {
     fn reply_early<S: Sink<Replied>>(
         &mut self,
         early: &[EarlyReply],
-        mut batch: RecordBatch,
+        mut batch: Batch,
         tickets: &mut Vec<Ticket>,
         turn: &mut dyn Turn,
         rest: &mut S,
-    ) -> RecordBatch {
+    ) -> Batch {
         for EarlyReply {
             program,
             reply,
@@ -174,7 +174,9 @@ impl ColumnOperator {
         } in early
         {
             let mut parts = std::mem::take(&mut self.parts);
-            evaluate(program, columns.of(&batch).into_owned(), &mut parts);
+            let mut own = batch.clone();
+            own.reduce(columns);
+            evaluate(program, own, &mut parts);
             let mut goes_on = Vec::with_capacity(tickets.len());
             let mut all = std::mem::take(tickets).into_iter();
             for Part { requests, outcome } in parts.drain(..) {
@@ -203,8 +205,7 @@ impl ColumnOperator {
             }
             self.parts = parts;
             if tickets.len() < goes_on.len() {
-                batch = filter_record_batch(&batch, &BooleanArray::from(goes_on))
-                    .expect("a flag for each row");
+                batch = batch.filter(&goes_on);
             }
         }
         batch
@@ -253,7 +254,7 @@ impl ColumnOperator {
             batch = self.reply_early(&early, batch, &mut tickets, turn, rest);
             self.micro.running = tickets;
         }
-        self.compiled.columns.reduce(&mut batch);
+        batch.reduce(&self.compiled.columns);
         let Some(waker) = self.micro.waker.clone() else {
             return;
         };
@@ -267,20 +268,17 @@ impl ColumnOperator {
 
     /// The requests that gathered, but for those whose replies nobody waits for any more; the tickets
     /// of the others are those of the batch that runs now.
-    fn take_awaited(&mut self, turn: &mut dyn Turn) -> RecordBatch {
+    fn take_awaited(&mut self, turn: &mut dyn Turn) -> Batch {
         let batch = self.input.finish();
-        let awaited: BooleanArray = self
-            .tickets
-            .iter()
-            .map(|ticket| Some(turn.is_awaited(ticket)))
-            .collect();
-        let awaits = |(ticket, row)| awaited.value(row).then_some(ticket);
-        let tickets = self.tickets.drain(..).zip(0..).filter_map(awaits);
+        let tickets = self.tickets.iter();
+        let awaited: Vec<bool> = tickets.map(|ticket| turn.is_awaited(ticket)).collect();
+        let tickets = self.tickets.drain(..).zip(&awaited);
+        let tickets = tickets.filter_map(|(ticket, awaited)| awaited.then_some(ticket));
         self.micro.running.extend(tickets);
         if self.micro.running.len() == awaited.len() {
             return batch;
         }
-        filter_record_batch(&batch, &awaited).expect("a flag for each row")
+        batch.filter(&awaited)
     }
 
     /// Answers the requests of a batch, whose tickets come in their order.
@@ -303,7 +301,7 @@ impl ColumnOperator {
 }
 
 /// Runs a program over a batch; what panics is its request's failure.
-fn evaluate(program: &Program, batch: RecordBatch, parts: &mut Vec<Part>) {
+fn evaluate(program: &Program, batch: Batch, parts: &mut Vec<Part>) {
     program.begin_batch();
     let evaluate =
         &mut |batch| Failure::of(catch_unwind(AssertUnwindSafe(|| program.evaluate(batch))));
@@ -325,7 +323,7 @@ impl Compiled {
             let own = rows.of_request(request, next);
             next = own.end;
             turn.resume(ticket, &mut |cx| {
-                if !own.is_empty() {
+                if !own.is_empty() || self.answers_no_rows {
                     let reply = cx.reply();
                     self.reply
                         .write_rows(column.as_ref(), own.clone(), self.reply_mode, reply);

@@ -18,6 +18,7 @@ mod awaited;
 mod error;
 mod inspect;
 mod layout;
+mod ledger;
 mod location;
 mod lock;
 pub(crate) mod log;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 pub(crate) use awaited::{Awaited, Opened};
 pub use error::CheckpointError;
 pub use inspect::{DamagedEpoch, Inspection, inspect};
+pub use ledger::{Ledger, LedgerStart};
 pub(crate) use location::Location;
 
 use lock::Lock;

@@ -7,15 +7,20 @@ use simd_json::{Buffers, Tape};
 use super::column::{Column, Fit};
 use super::fault::Refused;
 use super::nested::StructColumn;
+use super::sources::RowsOf;
 use super::surrogate;
-use super::tape::{Value, bounded, entries, shown};
+use super::tape::{Value, bounded, elements, entries, shown};
 use crate::parsing_check::ParsingCheck;
+
+/// How many rows one body may be.
+const MOST_ROWS: usize = 1 << 16;
 
 /// The bodies of a turn, as columns.
 ///
 /// Invariant: each column that is used has `rows` rows, and the others have none.
 pub(super) struct BodyColumns {
     check: ParsingCheck,
+    rows_of: RowsOf,
     root: StructColumn,
     /// Whether the plan reads the column. The others are only held against their type: their value
     /// is dropped again.
@@ -28,9 +33,15 @@ pub(super) struct BodyColumns {
 }
 
 impl BodyColumns {
-    pub(super) fn new(fields: &Fields, check: ParsingCheck, used: Vec<bool>) -> Self {
+    pub(super) fn new(
+        fields: &Fields,
+        check: ParsingCheck,
+        rows_of: RowsOf,
+        used: Vec<bool>,
+    ) -> Self {
         BodyColumns {
             check,
+            rows_of,
             root: StructColumn::new(fields),
             used,
             rows: 0,
@@ -40,15 +51,20 @@ impl BodyColumns {
         }
     }
 
-    /// Adds a body: one row, or the reason and none.
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> u32 {
+        u32::try_from(self.rows).expect("a batch is bounded below 2 GiB")
+    }
+
+    /// Adds a body: its rows, or the reason and none.
     pub(super) fn push(&mut self, body: &[u8]) -> Result<(), Refused> {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         text.extend_from_slice(body);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let parsed = match simd_json::fill_tape(&mut text, &mut self.buffers, &mut tape) {
-            Ok(()) if !surrogate::stands_alone(body) => self.push_value(&tape.0),
-            _ if self.check == ParsingCheck::None => self.push_nothing(),
+            Ok(()) if !surrogate::stands_alone(body) => self.push_rows(&tape.0),
+            _ if self.check == ParsingCheck::None => self.push_nothing().map(|()| 1),
             Ok(()) => Err(Refused::NoJson(
                 "it has half of a surrogate pair, which is no character".to_owned(),
             )),
@@ -60,11 +76,31 @@ impl BodyColumns {
         self.tape = tape.reset();
         self.text = text;
         match parsed {
-            Ok(()) => self.rows += 1,
+            Ok(rows) => self.rows += rows,
             Err(_) => self.root.truncate(self.rows),
         }
         self.drop_unused();
-        parsed
+        parsed.map(|_| ())
+    }
+
+    /// Adds the rows of a body; how many that are.
+    fn push_rows(&mut self, value: Value<'_, '_>) -> Result<usize, Refused> {
+        let objects = match self.rows_of {
+            RowsOf::One => None,
+            RowsOf::Many => elements(value),
+        };
+        let Some(objects) = objects else {
+            return self.push_value(value).map(|()| 1);
+        };
+        let mut rows = 0;
+        for object in objects {
+            if rows == MOST_ROWS {
+                return Err(Refused::TooManyRows { limit: MOST_ROWS });
+            }
+            self.push_value(object).map_err(|why| why.inside(rows))?;
+            rows += 1;
+        }
+        Ok(rows)
     }
 
     fn push_value(&mut self, value: Value<'_, '_>) -> Result<(), Refused> {

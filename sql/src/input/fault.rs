@@ -97,6 +97,10 @@ pub(crate) enum Refused {
     NoText,
     /// None of its values fits.
     Nothing,
+    /// The body is an array, of which this row is refused.
+    Row { row: usize, why: Box<Refused> },
+    /// The body is an array of more rows than a request may have.
+    TooManyRows { limit: usize },
     /// The body alone is longer than a batch can hold.
     TooLarge { limit_bytes: usize },
     /// The batch of this turn is full.
@@ -110,6 +114,18 @@ impl From<Fault> for Refused {
 }
 
 impl Refused {
+    /// The same, for a row of a body that is an array of them.
+    #[cold]
+    pub(super) fn inside(self, row: usize) -> Self {
+        match self {
+            Refused::Value(fault) => Refused::Value(fault.inside(&format!("[{row}]"))),
+            why => Refused::Row {
+                row,
+                why: Box::new(why),
+            },
+        }
+    }
+
     /// Answers with a problem document that names the field, what was expected and what was
     /// received; where no field is at fault, it is the schema and the body that it names.
     #[cold]
@@ -135,6 +151,24 @@ impl Refused {
             Refused::NoObject(received) => {
                 let detail = format!("{UNFIT}: expected an object, received {received}");
                 whole(reply, schema, body, &detail);
+            }
+            Refused::Row { row, why } => {
+                let what = match &**why {
+                    Refused::NoObject(received) => {
+                        format!("expected an object, received {received}")
+                    }
+                    _ => "none of its fields does".to_owned(),
+                };
+                whole(
+                    reply,
+                    schema,
+                    body,
+                    &format!("{UNFIT}: row [{row}]: {what}"),
+                );
+            }
+            Refused::TooManyRows { limit } => {
+                let detail = format!("the request body has more than {limit} rows");
+                reply.problem(413, &detail);
             }
             Refused::Nothing => {
                 whole(

@@ -24,19 +24,22 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+use std::mem;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BinaryBuilder, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, BinaryBuilder, StringBuilder, UInt32Array};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use snapback::{Reply, Request};
 
+use crate::batch::Batch;
 use body::BodyColumns;
 use fault::Refused;
 use id::IdColumn;
 use named::NamedColumns;
 use request::RequestColumn;
-pub(crate) use sources::{Body, Source, Sources};
+pub(crate) use sources::{Body, RowsOf, Source, Sources};
 
 /// How many bytes of bodies one batch holds. Arrow's offsets into texts have 31 bits.
 const MOST_BYTES: usize = 1 << 30;
@@ -61,7 +64,11 @@ pub(crate) struct Input {
     whole_body: Option<WholeBody>,
     query: NamedColumns,
     headers: NamedColumns,
+    /// How many requests were kept.
     rows: usize,
+    /// Where the rows of each begin in the columns of bodies, and where the last ones end; none where
+    /// each has one.
+    starts: Option<Vec<u32>>,
     bytes: usize,
 }
 
@@ -80,9 +87,13 @@ impl Input {
         } = &reads.sources;
         let is_read = |source| reads.columns.contains(&source);
         let body_columns = match body {
-            Body::Json { fields, check } => {
+            Body::Json {
+                fields,
+                check,
+                rows,
+            } => {
                 let used = (0..fields.len()).map(|index| is_read(Source::Body(index)));
-                Some(BodyColumns::new(fields, *check, used.collect()))
+                Some(BodyColumns::new(fields, *check, *rows, used.collect()))
             }
             _ => None,
         };
@@ -98,6 +109,7 @@ impl Input {
             whole_body: whole_body.filter(|_| is_read(Source::WholeBody)),
             query: NamedColumns::new(query, |index| is_read(Source::Query(index))),
             headers: NamedColumns::new(headers, |index| is_read(Source::Header(index))),
+            starts: reads.sources.has_rows().then(|| vec![0]),
             reads: Arc::clone(reads),
             rows: 0,
             bytes: 0,
@@ -146,6 +158,9 @@ impl Input {
     /// The row that was offered stays.
     pub(crate) fn keep(&mut self, request: &Request<'_>) {
         self.rows += 1;
+        if let (Some(starts), Some(body)) = (&mut self.starts, &self.body) {
+            starts.push(body.rows());
+        }
         self.bytes += request.body().len();
         if let Some(id) = &mut self.id {
             id.push(request.id());
@@ -166,34 +181,54 @@ impl Input {
     #[cold]
     pub(crate) fn take_back(&mut self) {
         if let Some(body) = &mut self.body {
-            body.truncate(self.rows);
+            let end = self.starts.as_ref().and_then(|starts| starts.last());
+            body.truncate(end.map_or(self.rows, |end| *end as usize));
         }
         self.query.truncate(self.rows);
         self.headers.truncate(self.rows);
     }
 
     /// The rows that were kept, as a batch. The next one begins.
-    pub(crate) fn finish(&mut self) -> RecordBatch {
+    pub(crate) fn finish(&mut self) -> Batch {
+        let starts = self
+            .starts
+            .as_mut()
+            .map(|starts| mem::replace(starts, vec![0]));
+        let owners = starts.as_deref().map(owners);
         let mut columns = Vec::with_capacity(self.reads.columns.len());
         for source in &self.reads.columns {
-            columns.extend(match source {
+            let column = match source {
                 Source::Id => self.id.as_mut().map(IdColumn::finish),
                 Source::Request => self.request.as_mut().map(RequestColumn::finish),
                 Source::Body(index) => self.body.as_mut().map(|body| body.finish(*index)),
                 Source::WholeBody => self.whole_body.as_mut().map(WholeBody::finish),
                 Source::Query(index) => self.query.finish(*index),
                 Source::Header(index) => self.headers.finish(*index),
-            });
+            };
+            // What a request has once, each of its rows has.
+            columns.extend(column.map(|column| match (&owners, source) {
+                (None, _) | (_, Source::Body(_)) => column,
+                (Some(owners), _) => take(&column, owners, None).expect("each row has a request"),
+            }));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let rows = owners.as_ref().map_or(self.rows, Array::len);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         if let Some(body) = &mut self.body {
             body.restart();
         }
         (self.rows, self.bytes) = (0, 0);
         let schema = Arc::clone(&self.reads.schema);
-        RecordBatch::try_new_with_options(schema, columns, &options)
-            .expect("each column has the type and the rows that its schema says")
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+            .expect("each column has the type and the rows that its schema says");
+        Batch::new(rows, starts)
     }
+}
+
+/// Which request each row belongs to.
+fn owners(starts: &[u32]) -> UInt32Array {
+    let requests = (0..).zip(starts.windows(2));
+    let rows = requests.flat_map(|(request, own)| (own[0]..own[1]).map(move |_| request));
+    UInt32Array::from_iter_values(rows)
 }
 
 impl WholeBody {

@@ -24,11 +24,24 @@ pub(crate) enum Body {
     #[default]
     Unparsed,
     /// JSON, into a column for each field.
-    Json { fields: Fields, check: ParsingCheck },
+    Json {
+        fields: Fields,
+        check: ParsingCheck,
+        rows: RowsOf,
+    },
     /// A column of this name with the bytes.
     Bytes(String),
     /// A column of this name with the text.
     Text(String),
+}
+
+/// How many rows a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowsOf {
+    /// One: its root is an object.
+    One,
+    /// One for each object of an array, or one.
+    Many,
 }
 
 /// Where a column comes from.
@@ -47,6 +60,12 @@ pub(crate) enum Source {
 }
 
 impl Sources {
+    /// Whether a request may have several rows, or none.
+    pub(crate) fn has_rows(&self) -> bool {
+        let rows = RowsOf::Many;
+        matches!(&self.body, Body::Json { rows: own, .. } if *own == rows)
+    }
+
     /// All columns, in their order: the id, the request, then those of the body, of the query, of the
     /// headers.
     pub(crate) fn columns(&self) -> Vec<(FieldRef, Source)> {

@@ -13,7 +13,11 @@ use crate::schema::of_requests;
 fn input(schema: &str, check: ParsingCheck, used: &[usize]) -> Input {
     let fields = of_requests(&ddl::parse(schema).expect("a schema"), check).expect("types");
     let sources = Sources {
-        body: Body::Json { fields, check },
+        body: Body::Json {
+            fields,
+            check,
+            rows: RowsOf::One,
+        },
         ..Sources::default()
     };
     let indices: Vec<usize> = used.iter().map(|index| index + 2).collect();
@@ -63,7 +67,7 @@ fn a_row_that_is_refused_or_taken_back_leaves_no_trace() {
             assert_eq!(offer(&mut input, body(-1).as_bytes(), false), None);
             assert_eq!(offer(&mut input, body(n).as_bytes(), true), None);
         }
-        let batch = input.finish();
+        let batch = input.finish().rows;
         assert_eq!(batch.num_rows(), 20, "turn {turn}");
         let numbers: Vec<i32> = batch
             .column(4)
@@ -95,7 +99,7 @@ fn columns_that_the_plan_does_not_read_are_not_built() {
         assert_eq!(offer(&mut input, body.as_bytes(), true), None);
     }
     assert_eq!(offer(&mut input, br#"{"a":5,"b":1}"#, true), Some(400));
-    let batch = input.finish();
+    let batch = input.finish().rows;
     assert_eq!((batch.num_columns(), batch.num_rows()), (1, 5));
 }
 
@@ -105,8 +109,8 @@ fn a_batch_of_no_columns_has_its_rows() {
     for body in ["junk", r#"{"a":"x"}"#, ""] {
         assert_eq!(offer(&mut input, body.as_bytes(), true), None);
     }
-    assert_eq!(input.finish().num_rows(), 3);
-    assert_eq!(input.finish().num_rows(), 0);
+    assert_eq!(input.finish().rows.num_rows(), 3);
+    assert_eq!(input.finish().rows.num_rows(), 0);
 }
 
 #[test]

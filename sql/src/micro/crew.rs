@@ -13,6 +13,7 @@ use snapback_operators::discard_payload;
 use tokio::runtime::{Builder, Runtime};
 
 use super::plan::MicroPlan;
+use crate::batch::Batch;
 use crate::error::Result;
 use crate::evaluation::{MOST_HALVINGS, Part, evaluate_in_parts};
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub(crate) enum Work {
 
 /// One micro-batch.
 pub(crate) struct Job {
-    pub(crate) batch: RecordBatch,
+    pub(crate) batch: Batch,
     pub(crate) done: Done,
     /// Wakes whoever waits for it.
     pub(crate) waker: Waker,
@@ -93,7 +94,7 @@ impl Crew {
         let worker = partition as usize % self.workers.len().max(1);
         if let Err(SendError(job)) = self.workers[worker].jobs.send(job) {
             tracing::error!("the thread that works on micro-batches is gone");
-            let requests = job.batch.num_rows();
+            let requests = job.batch.requests();
             job.end(vec![Part::failed(requests)]);
         }
     }
@@ -111,7 +112,7 @@ impl Job {
 fn run(work: &ArcSwap<Work>, jobs: &Receiver<Job>, runtime: &Runtime) {
     while let Ok(job) = jobs.recv() {
         let batch = job.batch.clone();
-        let requests = batch.num_rows();
+        let requests = batch.requests();
         // A panic of an evaluation is caught where it fails a request; any other fails the batch, not
         // the thread.
         let parts = catch_unwind(AssertUnwindSafe(|| {

@@ -142,7 +142,7 @@ impl Rows {
     }
 
     /// Which request each row comes from.
-    fn origins(&self) -> UInt32Array {
+    pub(crate) fn origins(&self) -> UInt32Array {
         let rows = u32::try_from(self.batch.num_rows()).unwrap_or(u32::MAX);
         self.origins
             .clone()

@@ -14,6 +14,7 @@ use crate::error::{Result, SqlError};
 use crate::operator::{ColumnOperator, Compiled, Engine};
 use crate::planner::{Planned, Planner};
 use crate::reload::Watched;
+use crate::reply::ReplyMode;
 use crate::schema;
 
 /// The name of the id behind a reply, where no other column has it.
@@ -43,6 +44,11 @@ impl<S: HasMode, O> ColumnStream<S, O> {
     ) -> Result<Pipeline<S, Replied, Then<O, ColumnOperator>>> {
         let planner = self.planner(expression)?;
         let reply = early::reply_of(&planner.plan);
+        let has_rows = self.source.0.has_rows();
+        let reply_mode = self.reply_mode.unwrap_or(match has_rows {
+            true => ReplyMode::Array,
+            false => ReplyMode::First,
+        });
         // Before the tables are read: what changes meanwhile is read again.
         let watched = match self.reload_every {
             Some(every) => Some(Watched::of(&planner, every)?),
@@ -54,7 +60,7 @@ impl<S: HasMode, O> ColumnStream<S, O> {
             works,
             columns,
         } = planner.plan()?;
-        let description = describe::pipeline(&reads, &planner, &reply, &early, self.reply_mode);
+        let description = describe::pipeline(&reads, &planner, &reply, &early, reply_mode);
         let engine = Arc::new(Engine::new(early, works)?);
         let watching = match watched {
             Some(watched) => Some(watched.begin(planner, Arc::downgrade(&engine))?),
@@ -66,7 +72,8 @@ impl<S: HasMode, O> ColumnStream<S, O> {
             columns,
             engine,
             reply,
-            reply_mode: self.reply_mode,
+            reply_mode,
+            answers_no_rows: has_rows && reply_mode == ReplyMode::Array,
             watching,
         };
         Ok(self.pipeline.then(ColumnOperator::new(Arc::new(compiled))))

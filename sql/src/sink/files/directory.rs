@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::{Opening, SinkError};
 use super::format::FileFormat;
 use super::segment::{DataFile, Segment};
-use super::steps::{self, named};
+use crate::durable::{self, named, write_durably};
 
 const VERSION: u64 = 1;
 
@@ -29,10 +29,10 @@ impl Directory {
             )
             .into());
         }
-        steps::create_dir_all(path)?;
+        durable::create_dir_all(path)?;
         if let Some(parent) = path.parent() {
             // A parent that may not be opened does not keep the sink from working.
-            let _ = steps::sync_dir(parent);
+            let _ = durable::sync_dir(parent);
         }
         Ok(Directory {
             path: path.to_owned(),
@@ -74,11 +74,11 @@ impl Directory {
         let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                steps::create_dir(&place)?;
+                durable::create_dir(&place)?;
                 write_durably(&place, "metadata", |file| {
                     Ok(file.write_all(own.to_string().as_bytes())?)
                 })?;
-                return steps::sync_dir(&self.path);
+                return durable::sync_dir(&self.path);
             }
             Err(error) => return Err(named("read", &file)(error)),
         };
@@ -131,7 +131,7 @@ impl Directory {
     /// away: it was never to be seen, or is not any more.
     pub(super) fn segments(&self) -> Result<Vec<Segment>, SinkError> {
         let mut segments = Vec::new();
-        for name in steps::names(&self.path)? {
+        for name in durable::names(&self.path)? {
             if name.starts_with(".segment-") {
                 self.remove_hidden(&name)?;
             }
@@ -139,10 +139,10 @@ impl Directory {
                 continue;
             };
             let directory = self.path.join(&name);
-            for name in steps::names(&directory)? {
+            for name in durable::names(&directory)? {
                 let path = directory.join(&name);
                 if name.starts_with('.') {
-                    steps::remove_file(&path)?;
+                    durable::remove_file(&path)?;
                 } else if let Some(epoch) = DataFile::epoch_in(&name, self.extension) {
                     let metadata = fs::metadata(&path).map_err(named("look at", &path))?;
                     let bytes = metadata.len();
@@ -172,26 +172,26 @@ impl Directory {
                 .partition(|file| Some(file.epoch) <= committed);
             for file in &newer {
                 let path = directory.join(&file.name);
-                steps::remove_file(&path)?;
+                durable::remove_file(&path)?;
             }
             if !newer.is_empty() {
-                steps::sync_dir(&directory)?;
+                durable::sync_dir(&directory)?;
             }
             removed += newer.len();
             segment.files = kept;
             if segment.files.is_empty() {
-                steps::remove_dir(&directory)?;
+                durable::remove_dir(&directory)?;
             }
         }
         segments.retain(|segment| !segment.files.is_empty());
-        steps::sync_dir(&self.path)?;
+        durable::sync_dir(&self.path)?;
         Ok(removed)
     }
 
     /// Creates the directory of a segment.
     pub(super) fn create(&self, segment: &Segment) -> Result<(), SinkError> {
-        steps::create_dir(&self.path.join(segment.name()))?;
-        steps::sync_dir(&self.path)
+        durable::create_dir(&self.path.join(segment.name()))?;
+        durable::sync_dir(&self.path)
     }
 
     /// Adds a file to a segment; its length.
@@ -222,13 +222,13 @@ impl Directory {
         let hidden_name = format!(".{}.merged", segment.name());
         let (hidden, visible) = (self.path.join(&hidden_name), self.path.join(segment.name()));
         self.remove_hidden(&hidden_name)?;
-        steps::create_dir(&hidden)?;
+        durable::create_dir(&hidden)?;
         let bytes = write_durably(&hidden, name, write).inspect_err(|_| {
             // What stays is cleared away when the sink is opened next.
-            let _ = steps::remove_dir_all(&hidden);
+            let _ = durable::remove_dir_all(&hidden);
         })?;
-        steps::sync_dir(&self.path)?;
-        if !steps::exchange(&hidden, &visible)? {
+        durable::sync_dir(&self.path)?;
+        if !durable::exchange(&hidden, &visible)? {
             self.remove_hidden(&hidden_name)?;
             return Ok(None);
         }
@@ -240,7 +240,7 @@ impl Directory {
     pub(super) fn remove(&self, segment: &Segment) -> Result<(), SinkError> {
         let (name, hidden) = (segment.name(), format!(".{}.removed", segment.name()));
         let path = self.path.join(&name);
-        steps::rename(&path, &self.path.join(&hidden))?;
+        durable::rename(&path, &self.path.join(&hidden))?;
         self.clear_away(&hidden);
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Directory {
     /// Removes what readers do not see any more, when that is durable. What stays goes when the sink is
     /// opened next.
     fn clear_away(&self, hidden: &str) {
-        let cleared = steps::sync_dir(&self.path).and_then(|()| self.remove_hidden(hidden));
+        let cleared = durable::sync_dir(&self.path).and_then(|()| self.remove_hidden(hidden));
         if let Err(error) = cleared {
             tracing::warn!(%error, "old files stay until the sink is opened again");
         }
@@ -257,34 +257,10 @@ impl Directory {
     /// Removes one file of a segment.
     pub(super) fn remove_file(&self, segment: &Segment, name: &str) -> Result<(), SinkError> {
         let path = self.path.join(segment.name()).join(name);
-        steps::remove_file(&path)
+        durable::remove_file(&path)
     }
 
     fn remove_hidden(&self, name: &str) -> Result<(), SinkError> {
-        steps::remove_dir_all(&self.path.join(name))
+        durable::remove_dir_all(&self.path.join(name))
     }
-}
-
-/// Writes a file under a hidden name, and gives it its own when it is durable. After an error it is
-/// not there.
-fn write_durably(
-    directory: &Path,
-    name: &str,
-    write: impl FnOnce(&mut File) -> Result<(), SinkError>,
-) -> Result<u64, SinkError> {
-    let (hidden, path) = (directory.join(format!(".{name}.tmp")), directory.join(name));
-    let all = || -> Result<u64, SinkError> {
-        let mut file = steps::create(&hidden)?;
-        write(&mut file).map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
-        steps::sync(&file, &path)?;
-        let bytes = file.metadata().map_err(named("look at", &path))?.len();
-        steps::rename(&hidden, &path)?;
-        steps::sync_dir(directory)?;
-        Ok(bytes)
-    };
-    all().inspect_err(|_| {
-        // Of the two there is one at most.
-        let _ = steps::remove_file(&hidden);
-        let _ = steps::remove_file(&path);
-    })
 }

@@ -3,7 +3,6 @@
 mod directory;
 mod format;
 mod segment;
-mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,8 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use tempfile::TempDir;
 
-use super::steps::{FAULT, Fault};
 use super::*;
+use crate::durable::{FAULT, Fault};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -1,5 +1,5 @@
-//! The steps on the file system that a sink is made of. Each names what it failed at; a test lets the
-//! process die before any of them.
+//! Steps on the file system, for what must survive the process. Each names what it failed at; a test
+//! lets the process die before any of them.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::super::SinkError;
+use crate::sink::SinkError;
 
 #[cfg(test)]
-pub(super) use fault::{FAULT, Fault};
+pub(crate) use fault::{FAULT, Fault};
 
 #[cfg(test)]
 use fault::step;
@@ -23,7 +23,7 @@ fn step() -> io::Result<()> {
 }
 
 /// Creates a directory, unless it is there.
-pub(super) fn create_dir(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn create_dir(path: &Path) -> Result<(), SinkError> {
     let created = step().and_then(|()| fs::create_dir(path));
     match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -32,24 +32,24 @@ pub(super) fn create_dir(path: &Path) -> Result<(), SinkError> {
 }
 
 /// Creates a directory and its missing parents.
-pub(super) fn create_dir_all(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn create_dir_all(path: &Path) -> Result<(), SinkError> {
     let created = step().and_then(|()| fs::create_dir_all(path));
     created.map_err(named("create", path))
 }
 
-pub(super) fn create(path: &Path) -> Result<File, SinkError> {
+pub(crate) fn create(path: &Path) -> Result<File, SinkError> {
     let created = step().and_then(|()| File::create(path));
     created.map_err(named("create", path))
 }
 
 /// Makes what was written durable, not its name.
-pub(super) fn sync(file: &File, path: &Path) -> Result<(), SinkError> {
+pub(crate) fn sync(file: &File, path: &Path) -> Result<(), SinkError> {
     let synced = step().and_then(|()| file.sync_all());
     synced.map_err(named("sync", path))
 }
 
 /// Makes the names in a directory durable.
-pub(super) fn sync_dir(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn sync_dir(path: &Path) -> Result<(), SinkError> {
     // `Path::parent` of a name alone is empty, which is the present directory.
     let path = match path.as_os_str().is_empty() {
         true => Path::new("."),
@@ -60,13 +60,13 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), SinkError> {
     directory.sync_all().map_err(named("sync", path))
 }
 
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), SinkError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), SinkError> {
     let renamed = step().and_then(|()| fs::rename(from, to));
     renamed.map_err(named("rename", from))
 }
 
 /// Lets two directories change their places; false where the file system cannot.
-pub(super) fn exchange(one: &Path, other: &Path) -> Result<bool, SinkError> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<bool, SinkError> {
     step().map_err(named("exchange", other))?;
     match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(true),
@@ -75,19 +75,19 @@ pub(super) fn exchange(one: &Path, other: &Path) -> Result<bool, SinkError> {
     }
 }
 
-pub(super) fn remove_file(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), SinkError> {
     let removed = step().and_then(|()| fs::remove_file(path));
     removed.map_err(named("remove", path))
 }
 
 /// Removes an empty directory.
-pub(super) fn remove_dir(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn remove_dir(path: &Path) -> Result<(), SinkError> {
     let removed = step().and_then(|()| fs::remove_dir(path));
     removed.map_err(named("remove", path))
 }
 
 /// Removes a directory with all that is in it, if it is there.
-pub(super) fn remove_dir_all(path: &Path) -> Result<(), SinkError> {
+pub(crate) fn remove_dir_all(path: &Path) -> Result<(), SinkError> {
     match step().and_then(|()| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(named("remove", path)(error)),
         _ => Ok(()),
@@ -95,7 +95,7 @@ pub(super) fn remove_dir_all(path: &Path) -> Result<(), SinkError> {
 }
 
 /// The names in a directory that are UTF-8, as all of ours are.
-pub(super) fn names(directory: &Path) -> Result<Vec<String>, SinkError> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, SinkError> {
     let entries = fs::read_dir(directory).map_err(named("read", directory))?;
     let mut names = Vec::new();
     for entry in entries {
@@ -106,7 +106,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, SinkError> {
 }
 
 /// Says what was tried with which path, and what helps.
-pub(super) fn named(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SinkError {
+pub(crate) fn named(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SinkError {
     let path = path.display().to_string();
     move |error| {
         let way_out = match error.kind() {
@@ -118,12 +118,36 @@ pub(super) fn named(action: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
+/// Writes a file under a hidden name, and gives it its own when it is durable. After an error it is
+/// not there.
+pub(crate) fn write_durably(
+    directory: &Path,
+    name: &str,
+    write: impl FnOnce(&mut File) -> Result<(), SinkError>,
+) -> Result<u64, SinkError> {
+    let (hidden, path) = (directory.join(format!(".{name}.tmp")), directory.join(name));
+    let all = || -> Result<u64, SinkError> {
+        let mut file = create(&hidden)?;
+        write(&mut file).map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+        sync(&file, &path)?;
+        let bytes = file.metadata().map_err(named("look at", &path))?.len();
+        rename(&hidden, &path)?;
+        sync_dir(directory)?;
+        Ok(bytes)
+    };
+    all().inspect_err(|_| {
+        // Of the two there is one at most.
+        let _ = remove_file(&hidden);
+        let _ = remove_file(&path);
+    })
+}
+
 #[cfg(test)]
 mod fault {
     use std::cell::Cell;
 
     #[derive(Clone, Copy, Debug)]
-    pub(in super::super) enum Fault {
+    pub(crate) enum Fault {
         /// After so many steps the process is dead: no further one has any effect.
         Dies(usize),
         /// After so many steps one fails.
@@ -131,7 +155,7 @@ mod fault {
     }
 
     thread_local! {
-        pub(in super::super) static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+        pub(crate) static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
     pub(super) fn step() -> std::io::Result<()> {

@@ -1,0 +1,208 @@
+//! Streams that serve nobody, beside those that do: rows of a source through a query into a sink.
+//!
+//! ```no_run
+//! use snapback::{ProcessingTime, Session};
+//! use snapback_sql::prelude::*;
+//! use snapback_sql::sink::{FileFormat, FileSink};
+//! use snapback_sql::streams::{FileFormat as Input, TableSources};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let session = Session::new();
+//! let query = session
+//!     .read_stream()
+//!     .files("incoming", Input::Json, "name STRING, size BIGINT")?
+//!     .filter(col("size").gt(lit(100)))
+//!     .write_stream()
+//!     .to(FileSink::new("large", FileFormat::Parquet))
+//!     .query_name("large_files")
+//!     .checkpoint_location("checkpoints/large_files")
+//!     .trigger(ProcessingTime::secs(1))
+//!     .start()?;
+//! query.await_termination()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each trigger takes what has come, runs the query over it on a thread of its own, gives the rows to the
+//! sink, and commits the epoch. An aggregate, a sort or a window is over the rows of the epoch. After a
+//! crash the epoch that was not committed runs again; a [`FileSink`](crate::sink::FileSink) takes back
+//! what it had of it, so its rows are there once.
+
+mod engine;
+mod files;
+mod query;
+mod rate;
+mod source;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::error::Result as PlanResult;
+use datafusion::prelude::{Expr, SessionContext};
+use snapback::StreamReader;
+
+use crate::error::Result;
+use crate::schema::IntoSchema;
+use crate::stream::only_queries;
+
+pub use files::{FileFormat, FilesSource};
+pub use query::{TableProgress, TableQuery};
+pub use rate::RateSource;
+pub use source::{Source, Taken};
+pub use writer::{StreamError, TableWriter};
+
+/// The name of a stream in SQL.
+pub const STREAM: &str = "stream";
+
+/// What this crate adds to `read_stream()`: sources of rows that nobody waits for.
+pub trait TableSources: Sized {
+    /// Rows at a steady rate, for trying things out: `timestamp`, and `value`, which counts from 0.
+    fn rate(self, rows_per_second: u64) -> TableStream;
+
+    /// The rows of the files in a directory, each file once, as soon as it is there.
+    ///
+    /// # Errors
+    ///
+    /// A text that is no schema.
+    fn files(
+        self,
+        directory: impl Into<PathBuf>,
+        format: FileFormat,
+        schema: impl IntoSchema,
+    ) -> Result<TableStream>;
+
+    /// The rows of any source.
+    fn source(self, source: impl Source) -> TableStream;
+}
+
+impl TableSources for StreamReader {
+    fn rate(self, rows_per_second: u64) -> TableStream {
+        self.source(RateSource::new(rows_per_second))
+    }
+
+    fn files(
+        self,
+        directory: impl Into<PathBuf>,
+        format: FileFormat,
+        schema: impl IntoSchema,
+    ) -> Result<TableStream> {
+        let schema = schema.into_schema()?;
+        Ok(self.source(FilesSource::new(directory, format, schema)))
+    }
+
+    fn source(self, source: impl Source) -> TableStream {
+        TableStream {
+            source: Box::new(source),
+            context: crate::context(),
+            steps: Vec::new(),
+        }
+    }
+}
+
+type Step = Box<dyn Fn(DataFrame, &SessionContext) -> Result<DataFrame> + Send>;
+
+/// The rows of a source, and what is done to them.
+pub struct TableStream {
+    source: Box<dyn Source>,
+    context: SessionContext,
+    steps: Vec<Step>,
+}
+
+impl TableStream {
+    /// Runs beside the tables and functions of this context, which queries may name.
+    #[must_use]
+    pub fn in_context(self, context: &SessionContext) -> Self {
+        TableStream {
+            context: context.clone(),
+            ..self
+        }
+    }
+
+    /// Applies a definition: a function of `DataFrame`s that can as well be given a file. It is called
+    /// for each epoch.
+    #[must_use]
+    pub fn transform(
+        mut self,
+        definition: impl Fn(DataFrame) -> PlanResult<DataFrame> + Send + 'static,
+    ) -> Self {
+        let step = move |rows, _: &SessionContext| Ok(definition(rows)?);
+        self.steps.push(Box::new(step));
+        self
+    }
+
+    /// Keeps these columns alone.
+    #[must_use]
+    pub fn select(self, expressions: impl IntoIterator<Item = Expr>) -> Self {
+        let expressions: Vec<Expr> = expressions.into_iter().collect();
+        self.transform(move |rows| rows.select(expressions.clone()))
+    }
+
+    /// Adds a column, or replaces the one of this name.
+    #[must_use]
+    pub fn with_column(self, name: &str, expression: Expr) -> Self {
+        let name = name.to_owned();
+        self.transform(move |rows| rows.with_column(&name, expression.clone()))
+    }
+
+    /// Keeps the rows for which the predicate is true.
+    #[must_use]
+    pub fn filter(self, predicate: Expr) -> Self {
+        self.transform(move |rows| rows.filter(predicate.clone()))
+    }
+
+    /// Runs a query, in which the stream so far is the table [`stream`](STREAM).
+    #[must_use]
+    pub fn sql(mut self, query: &str) -> Self {
+        let query = query.to_owned();
+        let step = move |rows: DataFrame, context: &SessionContext| {
+            /// For as long as a query is planned, the context has a table of the stream's name.
+            static PLANNING: Mutex<()> = Mutex::new(());
+
+            let _planning = PLANNING.lock().unwrap_or_else(PoisonError::into_inner);
+            context.register_table(STREAM, rows.into_view())?;
+            let planned = crate::planning::wait_for(async || {
+                Ok(context.sql_with_options(&query, only_queries()).await?)
+            });
+            context.deregister_table(STREAM)?;
+            planned
+        };
+        self.steps.push(Box::new(step));
+        self
+    }
+
+    /// Goes on to the sink.
+    pub fn write_stream(self) -> TableWriter {
+        TableWriter::new(self)
+    }
+
+    /// What becomes of rows of the source.
+    fn plan(&self, rows: Vec<RecordBatch>) -> Result<DataFrame> {
+        let table = MemTable::try_new(self.source.schema(), vec![rows])?;
+        let rows = self.context.read_table(Arc::new(table))?;
+        self.steps
+            .iter()
+            .try_fold(rows, |rows, step| step(rows, &self.context))
+    }
+
+    /// The columns that there are in the end.
+    ///
+    /// # Errors
+    ///
+    /// What DataFusion refuses of the steps.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        Ok(Arc::clone(self.plan(Vec::new())?.schema().inner()))
+    }
+}
+
+impl std::fmt::Debug for TableStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableStream")
+            .field("steps", &self.steps.len())
+            .finish_non_exhaustive()
+    }
+}
