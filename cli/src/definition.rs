@@ -54,8 +54,8 @@ pub(crate) struct Definition {
     pub(crate) sql: String,
     /// The column that is the reply; all of them when there is none.
     pub(crate) reply: Option<String>,
-    /// What becomes of several rows of one request.
-    pub(crate) reply_mode: ReplyMode,
+    /// What becomes of several rows of one request, if it is said.
+    pub(crate) reply_mode: Option<ReplyMode>,
 }
 
 /// What a body is taken for.
@@ -64,6 +64,8 @@ pub(crate) enum BodyKind {
     /// JSON, where there is a schema.
     #[default]
     Json,
+    /// JSON: an array of objects, each of which is a row, or one object.
+    Rows,
     /// A text.
     Text,
     /// Bytes.
@@ -189,7 +191,10 @@ impl Definition {
         reload: Option<Duration>,
     ) -> Result<Replies<S, O>, (Part, SqlError)> {
         let stream = self.columns(pipeline, tables)?;
-        let stream = stream.reply_mode(self.reply_mode);
+        let stream = match self.reply_mode {
+            Some(reply_mode) => stream.reply_mode(reply_mode),
+            None => stream,
+        };
         let reads_files = stream.reads_files().map_err(|error| (Part::Sql, error))?;
         let stream = match reload {
             Some(every) if reads_files => stream.reload_tables(every),
@@ -229,7 +234,10 @@ impl Definition {
             (BodyKind::Json, Some(schema)) => stream
                 .parse_request_with(schema.as_str(), self.check)
                 .map_err(of(Part::Schema))?,
-            (BodyKind::Json, None) => stream,
+            (BodyKind::Rows, Some(schema)) => stream
+                .parse_rows_with(schema.as_str(), self.check)
+                .map_err(of(Part::Schema))?,
+            (BodyKind::Json | BodyKind::Rows, None) => stream,
         };
         if let Some(parameters) = &self.parameters {
             let parsed = stream.parse_query(parameters.as_str());

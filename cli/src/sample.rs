@@ -165,7 +165,8 @@ pub(crate) fn request(definition: &Definition) -> Sample {
     };
     let body = match (definition.body, &definition.schema) {
         (BodyKind::Json, Some(_)) => Some(object(&fields(&definition.schema)).to_string()),
-        (BodyKind::Json, None) => None,
+        (BodyKind::Rows, Some(_)) => Some(json!([object(&fields(&definition.schema))]).to_string()),
+        (BodyKind::Json | BodyKind::Rows, None) => None,
         _ => Some("hello".to_owned()),
     };
     let parameters: Vec<String> = named(&definition.parameters)

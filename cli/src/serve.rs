@@ -104,8 +104,24 @@ pub(crate) fn start(
     writer.start().map_err(StartError::Runtime)
 }
 
-/// Says where a service is, how to try it, and where its metrics are.
-pub(crate) fn announce(service: &Service, query: &StreamingQuery, session: &Session) {
+/// Says where services are, how to try them, and where their metrics are. From now on a signal ends
+/// them in an orderly way: whoever hears of them may send one.
+///
+/// # Errors
+///
+/// Signals cannot be heard.
+pub(crate) fn announce<'s>(
+    services: impl IntoIterator<Item = (&'s Service, &'s StreamingQuery)>,
+    session: &Session,
+) -> Result<(), Box<dyn Error>> {
+    session.drain_on_signals()?;
+    for (service, query) in services {
+        tell(service, query, session);
+    }
+    Ok(())
+}
+
+fn tell(service: &Service, query: &StreamingQuery, session: &Session) {
     // Whoever started it may have heard enough, as `| head -1` has: that is no reason not to serve.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{}", Announcement { service, query });
@@ -172,12 +188,11 @@ pub(crate) fn stop(session: &Session) {
 ///
 /// # Errors
 ///
-/// Why a service failed, or why signals cannot be heard.
+/// Why a service failed, or why the service manager cannot be told.
 pub(crate) fn until_ended(
     session: &Session,
     queries: &[StreamingQuery],
 ) -> Result<ExitCode, Box<dyn Error>> {
-    session.drain_on_signals()?;
     session.notify_service_manager()?;
     let streams = session.streams();
     while queries.iter().any(StreamingQuery::is_active) {

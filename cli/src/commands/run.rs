@@ -50,7 +50,7 @@ pub(super) fn main(arguments: &RunArguments) -> Outcome {
     let context = context.map_err(|(name, error)| format!("the table `{name}`: {error}"))?;
     let session = Session::new();
     let reload = file.reload();
-    let mut queries = Vec::new();
+    let (mut services, mut queries) = (Vec::new(), Vec::new());
     for service in file.services.iter().map(|service| &service.what) {
         if !arguments.only.is_empty() && !arguments.only.contains(&service.name) {
             continue;
@@ -64,7 +64,7 @@ pub(super) fn main(arguments: &RunArguments) -> Outcome {
         });
         match query {
             Ok(query) => {
-                serve::announce(service, &query, &session);
+                services.push(service);
                 queries.push(query);
             }
             Err(error) => {
@@ -73,5 +73,6 @@ pub(super) fn main(arguments: &RunArguments) -> Outcome {
             }
         }
     }
+    serve::announce(services.into_iter().zip(&queries), &session)?;
     serve::until_ended(&session, &queries)
 }

@@ -28,8 +28,8 @@ pub(super) struct SqlArguments {
     /// A file of requests (JSON, CSV, Parquet, Arrow) from which the columns are inferred.
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
-    /// What a body is, if not JSON: the column `text`, or `bytes`.
-    #[arg(long, value_enum, conflicts_with_all = ["schema", "sample"])]
+    /// What a body is, if not one JSON object: `rows`, an array of them; the column `text`, or `bytes`.
+    #[arg(long, value_enum)]
     body: Option<Body>,
     /// Query parameters as columns: `zip STRING NOT NULL, limit INT`.
     #[arg(long, value_name = "DDL")]
@@ -43,9 +43,10 @@ pub(super) struct SqlArguments {
     /// The column that is the reply; by default all of them, as a JSON object if there are several.
     #[arg(long, value_name = "COLUMN")]
     reply: Option<String>,
-    /// What becomes of several rows of one request.
-    #[arg(long, value_enum, default_value = "first")]
-    reply_mode: Rows,
+    /// What becomes of several rows of one request; by default `array` where the body is rows, else
+    /// `first`.
+    #[arg(long, value_enum)]
+    reply_mode: Option<Rows>,
     /// Where it listens, and the path that it answers: HOST:PORT/path, or unix:/socket.
     #[arg(long, value_name = "ADDRESS", default_value = "localhost:8888/my_api")]
     listen: Listen,
@@ -80,6 +81,7 @@ pub(super) struct SqlArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Body {
+    Rows,
     Text,
     Bytes,
 }
@@ -106,6 +108,16 @@ enum ModeName {
 
 pub(super) fn main(arguments: &SqlArguments) -> Outcome {
     super::log_to_stderr(arguments.log);
+    let has_schema = arguments.schema.is_some() || arguments.sample.is_some();
+    match arguments.body {
+        Some(Body::Text | Body::Bytes) if has_schema => {
+            return Err("--body text and --body bytes are one column: leave --schema out".into());
+        }
+        Some(Body::Rows) if !has_schema => {
+            return Err("--body rows needs the columns of a row: --schema 'foo STRING'".into());
+        }
+        _ => {}
+    }
     let schema = match &arguments.sample {
         Some(file) => Some(sample::infer(file)?),
         None => arguments.schema.clone(),
@@ -119,7 +131,7 @@ pub(super) fn main(arguments: &SqlArguments) -> Outcome {
     let session = Session::new();
     let query = serve::start(&session, &service, &context, arguments.reload);
     let query = query.map_err(|error| error.told(|part| told(arguments, part)))?;
-    serve::announce(&service, &query, &session);
+    serve::announce([(&service, &query)], &session)?;
     serve::until_ended(&session, &[query])
 }
 
@@ -133,6 +145,7 @@ fn service(arguments: &SqlArguments, schema: Option<String>) -> Service {
         name: arguments.name.clone().unwrap_or(of_path),
         definition: Definition {
             body: match arguments.body {
+                Some(Body::Rows) => BodyKind::Rows,
                 Some(Body::Text) => BodyKind::Text,
                 Some(Body::Bytes) => BodyKind::Bytes,
                 None => BodyKind::Json,
@@ -147,10 +160,10 @@ fn service(arguments: &SqlArguments, schema: Option<String>) -> Service {
             headers: arguments.headers.clone(),
             sql: arguments.query.clone(),
             reply: arguments.reply.clone(),
-            reply_mode: match arguments.reply_mode {
+            reply_mode: arguments.reply_mode.map(|mode| match mode {
                 Rows::First => ReplyMode::First,
                 Rows::Array => ReplyMode::Array,
-            },
+            }),
         },
         mode: match arguments.mode {
             ModeName::Continuous => Mode::Continuous,

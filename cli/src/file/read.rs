@@ -171,11 +171,13 @@ impl Reader<'_> {
             _ => Mode::Continuous,
         };
         let body = match lower(field("body")).as_deref() {
+            Some("rows") => BodyKind::Rows,
             Some("text") => BodyKind::Text,
             Some("bytes") => BodyKind::Bytes,
             _ => BodyKind::Json,
         };
-        if let (true, Some(schema)) = (body != BodyKind::Json, node.get("schema")) {
+        let is_json = matches!(body, BodyKind::Json | BodyKind::Rows);
+        if let (false, Some(schema)) = (is_json, node.get("schema")) {
             self.problems.push(
                 Problem::new(
                     schema.span.clone(),
@@ -183,6 +185,16 @@ impl Reader<'_> {
                     "the body is one column",
                 )
                 .help("leave `schema` out, or set `body: json`"),
+            );
+        }
+        if let (BodyKind::Rows, None, Some(place)) = (body, node.get("schema"), node.get("body")) {
+            self.problems.push(
+                Problem::new(
+                    place.span.clone(),
+                    "rows without columns",
+                    "what a row has is not said",
+                )
+                .help("add `schema`, as `foo STRING, bar INT`"),
             );
         }
         let check = lower(field("parsingCheck")).map(|check| check.parse::<ParsingCheck>());
@@ -205,8 +217,9 @@ impl Reader<'_> {
                 sql: own("sql")?,
                 reply: own("reply"),
                 reply_mode: match lower(field("replyMode")).as_deref() {
-                    Some("array") => ReplyMode::Array,
-                    _ => ReplyMode::First,
+                    Some("array") => Some(ReplyMode::Array),
+                    Some("first") => Some(ReplyMode::First),
+                    _ => None,
                 },
             },
             mode,

@@ -74,7 +74,7 @@ const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 /// The modes of a service.
 pub(crate) const MODES: &[&str] = &["continuous", "distributed", "server"];
 /// What a body is taken for.
-pub(crate) const BODIES: &[&str] = &["json", "text", "bytes"];
+pub(crate) const BODIES: &[&str] = &["json", "rows", "text", "bytes"];
 /// How strictly a JSON body is held against its schema.
 pub(crate) const CHECKS: &[&str] = &["full", "partial", "none"];
 /// What becomes of several rows of one request.
@@ -121,8 +121,9 @@ const SERVICE: Kind = Kind::Map(&[
     key(
         "body",
         Kind::Choice(BODIES),
-        "What a body is: `json` (default where there is a schema) gives the schema's columns, `text` \
-         the column `text`, `bytes` the column `bytes`.",
+        "What a body is: `json` (default where there is a schema) gives the schema's columns, `rows` \
+         takes an array of such objects, each of which is a row, `text` gives the column `text`, `bytes` \
+         the column `bytes`.",
     ),
     key(
         "schema",
@@ -159,7 +160,8 @@ const SERVICE: Kind = Kind::Map(&[
     key(
         "replyMode",
         Kind::Choice(REPLY_MODES),
-        "Of several rows of a request `first` (default) answers, or all as an `array`.",
+        "Of several rows of a request `first` answers, or all as an `array`; by default `array` where the \
+         body is `rows`.",
     ),
     key(
         "trigger",
