@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
 use datafusion::arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -183,14 +184,24 @@ fn repeats(rows: &RecordBatch, column: usize) -> bool {
 
     let column = rows.column(column);
     let sample = column.slice(0, column.len().min(SAMPLE));
-    match sample.data_type() {
-        DataType::Utf8 => {
-            let distinct: HashSet<_> = sample.as_string::<i32>().iter().collect();
-            2 * distinct.len() < sample.len().max(3)
-        }
-        DataType::Binary | DataType::LargeBinary | DataType::LargeUtf8 => false,
-        other => !other.is_temporal() && !other.is_floating(),
-    }
+    let distinct = match sample.data_type() {
+        DataType::Utf8 => distinct(sample.as_string::<i32>().iter()),
+        DataType::Int32 => distinct(sample.as_primitive::<Int32Type>().iter()),
+        DataType::Int64 => distinct(sample.as_primitive::<Int64Type>().iter()),
+        other => return !other.is_temporal() && !other.is_floating() && !is_text(other),
+    };
+    2 * distinct < sample.len().max(3)
+}
+
+fn distinct<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
+    values.collect::<HashSet<T>>().len()
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
+    )
 }
 
 #[cfg(feature = "parquet")]
@@ -207,7 +218,7 @@ mod parquet {
     use datafusion::parquet::schema::types::ColumnPath;
 
     use super::super::super::SinkError;
-    use super::{Compression, MERGED_ROWS, Rows, repeats};
+    use super::{Compression, MERGED_ROWS, Rows, is_text, repeats};
 
     /// A group of rows is in memory until it is written.
     const GROUP_ROWS: usize = 128 << 10;
@@ -230,7 +241,13 @@ mod parquet {
         if let Some(Ok(first)) = rows.peek() {
             for (index, field) in schema.fields().iter().enumerate() {
                 let path = ColumnPath::new(vec![field.name().clone()]);
-                properties = properties.set_column_dictionary_enabled(path, repeats(first, index));
+                let repeats = repeats(first, index);
+                properties = properties.set_column_dictionary_enabled(path.clone(), repeats);
+                // Nobody looks for bodies between two others.
+                if is_text(field.data_type()) && !repeats {
+                    properties =
+                        properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+                }
             }
         }
         let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties.build()))?;
