@@ -12,6 +12,7 @@ mod health;
 mod listen;
 mod metrics;
 mod page;
+mod reference;
 mod router;
 mod server;
 mod token;

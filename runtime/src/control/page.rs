@@ -5,15 +5,19 @@ use std::fmt::Write;
 use super::health::Queries;
 use crate::query::StreamingQuery;
 
-const HEAD: &str = "<!doctype html>
-<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">
-<title>Snapback</title><style>
+/// The style of all pages, light and dark.
+pub(super) const STYLE: &str = "<style>
 body { font: 15px system-ui, sans-serif; margin: 2em; color: #222; background: #fff }
 table { border-collapse: collapse } td, th { padding: .3em 1em .3em 0; text-align: left; vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .bad { color: #b00020 } .good { color: #1b6e20 }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } a { color: #8ab4f8 } .bad { color: #f28b82 } .good { color: #81c995 } }
-</style></head><body><h1>Snapback</h1>
-";
+</style>";
+
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">
+<title>Snapback</title>";
+
+const BODY: &str = "</head><body><h1>Snapback</h1>\n";
 
 const FOOT: &str = "<p>More: <a href=\"/readyz?verbose\">readyz</a>, <a href=\"/livez?verbose\">livez</a>, \
 <a href=\"/startupz?verbose\">startupz</a>, <a href=\"/metrics\">metrics</a>, \
@@ -21,7 +25,7 @@ const FOOT: &str = "<p>More: <a href=\"/readyz?verbose\">readyz</a>, <a href=\"/
 
 /// The page, whole in itself; it asks for itself again every two seconds.
 pub(super) fn page(queries: &Queries) -> String {
-    let mut page = String::from(HEAD);
+    let mut page = [HEAD, STYLE, BODY].concat();
     if queries.is_empty() {
         page += "<p>No query has started.</p>";
     } else {
@@ -54,7 +58,8 @@ fn row(page: &mut String, query: &StreamingQuery) {
         .collect();
     let _ = write!(
         page,
-        "<tr><td>{}<td>{} (<a href=\"/api/v1/queries/{}/openapi.json\">OpenAPI</a>)<td class={class}>{}",
+        "<tr><td>{}<td>{} (<a href=\"/api/v1/queries/{}/reference\">what it takes and answers</a>)\
+         <td class={class}>{}",
         Escaped(query.name()),
         Escaped(&services.join(" ")),
         Escaped(query.run_id()),
@@ -75,7 +80,7 @@ fn row(page: &mut String, query: &StreamingQuery) {
 }
 
 /// Text of a user's, where no markup may stand.
-struct Escaped<'t>(&'t str);
+pub(super) struct Escaped<'t>(pub(super) &'t str);
 
 impl std::fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

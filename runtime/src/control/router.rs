@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use super::guard::{Access, Guard, Refused};
 use super::health::{Health, Queries};
 use super::metrics::{self, Format};
+use super::reference::reference;
 use super::{api, page};
 use crate::query::StreamingQuery;
 use crate::session::Registry;
@@ -90,12 +91,7 @@ impl Router {
                 let text = metrics::scrape(&registry.queries(), format);
                 reply(StatusCode::OK, format.content_type(), text)
             }),
-            _ if path.is_empty() => only_get(request, || {
-                let mut reply = reply(StatusCode::OK, HTML, page::page(&registry.queries()));
-                let policy = HeaderValue::from_static(PAGE_POLICY);
-                reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-                reply
-            }),
+            _ if path.is_empty() => only_get(request, || html(page::page(&registry.queries()))),
             _ => not_found("nothing is here; see / for what is\n"),
         }
     }
@@ -107,7 +103,7 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
     let (name, action) = (segments.next(), segments.next());
     if segments.next().is_some() {
         return not_found(
-            "a query has progress, openapi.json, stop and drain, and nothing below\n",
+            "a query has progress, openapi.json, reference, stop and drain, and nothing below\n",
         );
     }
     let Some(name) = name else {
@@ -124,6 +120,9 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
         Some("openapi.json") => only_get(request, || {
             reply(StatusCode::OK, JSON, query.openapi_json().to_owned())
         }),
+        Some("reference") => only_get(request, || {
+            html(reference(query.run_id(), query.openapi_json()))
+        }),
         Some("progress") => only_get(request, || json(StatusCode::OK, &api::progress(&query))),
         Some("drain") if request.method == Method::POST => {
             query.request_stop();
@@ -131,7 +130,7 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
         }
         Some("stop") if request.method == Method::POST => stop(&query).await,
         Some("drain" | "stop") => not_allowed("POST"),
-        Some(_) => not_found("a query has progress, openapi.json, stop and drain\n"),
+        Some(_) => not_found("a query has progress, openapi.json, reference, stop and drain\n"),
     }
 }
 
@@ -219,6 +218,13 @@ fn not_found(said: &'static str) -> Reply {
 
 fn text(status: StatusCode, said: impl Into<Bytes>) -> Reply {
     reply(status, TEXT, said)
+}
+
+fn html(page: String) -> Reply {
+    let mut reply = reply(StatusCode::OK, HTML, page);
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    reply
 }
 
 fn json(status: StatusCode, said: &impl serde::Serialize) -> Reply {

@@ -129,9 +129,19 @@ fn a_service_is_described_to_those_who_run_it() {
         "get_api"
     );
     let link = format!(
-        "<a href=\"/api/v1/queries/{}/openapi.json\">",
+        "<a href=\"/api/v1/queries/{}/reference\">",
         watched.service.run_id()
     );
     assert!(watched.get("/").text().contains(&link));
     assert_eq!(watched.post("/api/v1/queries/api/openapi.json").status, 405);
+    let read_aloud = watched.get("/api/v1/queries/api/reference");
+    assert_eq!(read_aloud.status, 200);
+    let policy = read_aloud.header("content-security-policy");
+    assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")));
+    let text = read_aloud.text();
+    assert!(
+        text.contains("<h2>GET /</h2>") && text.contains("<h3>Replies</h3>"),
+        "{text}"
+    );
+    assert_eq!(watched.post("/api/v1/queries/api/reference").status, 405);
 }
