@@ -59,7 +59,7 @@ impl<S, O> ColumnStream<S, O> {
     /// object is one row. All rows of a request have its `id`.
     ///
     /// A request is answered with an array of its replies, in the order of its rows, without those that
-    /// were filtered; an empty one for none. [`ReplyMode::First`] answers with the first alone. An
+    /// were filtered; an empty one for none. [`ReplyMode::First`](crate::ReplyMode::First) answers with the first alone. An
     /// object that does not fit is the whole request's 400, which names it: `[3].foo`. A request has
     /// 65,536 rows at most.
     ///
