@@ -61,7 +61,7 @@ pub use query::{QueryStatus, StreamingQuery};
 pub use reader::{Server, ServerReader, StreamReader};
 pub use reloads::{FailedReload, ReloadKind};
 pub use service_info::{Scheme, ServiceInfo};
-pub use session::{Session, Streams};
+pub use session::{QueryName, Session, Streams};
 pub use snapback_operators::{
     BatchOptions, Chain, ContentType, Context, CorrelationId, HasMode, Headers, IntoRefusal,
     IntoReply, Mode, Owned, ParseSafe, Peer, Pipeline, Refusal, Reply, Request, RequestId,

@@ -18,6 +18,11 @@ impl StreamReader {
         StreamReader { session }
     }
 
+    /// The session that the stream is begun in.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// A web service whose partitions each listen, compute and reply on a thread of their own:
     /// Spark Serving's `readStream.continuousServer()`.
     #[must_use]

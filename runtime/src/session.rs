@@ -1,5 +1,6 @@
 //! The entry point.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -52,6 +53,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     queries: Mutex<Vec<Entry>>,
+    /// Names that queries of other crates have. Locked behind `queries`.
+    reserved: Mutex<BTreeSet<String>>,
     changed: Condvar,
     changed_async: watch::Sender<u64>,
     /// Who is to be told of the end, if a service manager started this process.
@@ -154,8 +157,52 @@ impl Session {
         Ok(())
     }
 
+    /// Keeps a name from the queries of this session, for a query that another crate runs. Such a
+    /// query is not among [`streams`](Self::streams), nor does the admin listener know it.
+    ///
+    /// ```
+    /// let session = snapback::Session::new();
+    /// let name = session.reserve_query_name("sizes")?;
+    /// assert!(session.reserve_query_name("sizes").is_err());
+    /// drop(name);
+    /// assert!(session.reserve_query_name("sizes").is_ok());
+    /// # Ok::<(), snapback::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DuplicateQuery`] when an active query has the name.
+    pub fn reserve_query_name(&self, name: &str) -> Result<QueryName> {
+        let entries = self.registry.lock();
+        let is_taken = entries
+            .iter()
+            .any(|entry| !entry.has_ended() && entry.name == name);
+        if is_taken || !self.registry.reserved().insert(name.to_owned()) {
+            let name = name.to_owned();
+            return Err(Error::DuplicateQuery { name });
+        }
+        Ok(QueryName {
+            registry: Arc::clone(&self.registry),
+            name: name.to_owned(),
+        })
+    }
+
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+}
+
+/// A name that no query of the session gets while this lives: [`Session::reserve_query_name`].
+#[derive(Debug)]
+#[must_use = "the name is given back when this is dropped"]
+pub struct QueryName {
+    registry: Arc<Registry>,
+    name: String,
+}
+
+impl Drop for QueryName {
+    fn drop(&mut self) {
+        self.registry.reserved().remove(&self.name);
     }
 }
 
@@ -235,6 +282,10 @@ impl Entry {
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The queries by name, also those that have ended; those without a handle are about to start.
@@ -322,6 +373,10 @@ impl Registry {
                     name: name.to_owned(),
                 });
             }
+        }
+        if self.reserved().contains(name) {
+            let name = name.to_owned();
+            return Err(Error::DuplicateQuery { name });
         }
         entries.retain(|entry| {
             !(entry.has_ended() && (entry.service == service || entry.name == name))

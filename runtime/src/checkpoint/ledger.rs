@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, CheckpointError, Location, Marks};
 
-/// How many epochs stay.
-const RETAINED: usize = 100;
-
 /// The checkpoint of a stream that does not serve: how far it came, epoch by epoch. It lies on disk as
 /// that of a service does, with a lock and with the same steps.
 ///
@@ -38,6 +35,10 @@ pub struct LedgerStart {
 }
 
 impl Ledger {
+    /// So many of the newest epochs stay. When the newest is damaged an opening goes back to one of them,
+    /// so whoever keeps files of its own for each epoch keeps those of so many.
+    pub const RETAINED_EPOCHS: u64 = 100;
+
     /// Opens the checkpoint of the stream of this name, or begins it, and locks it.
     ///
     /// # Errors
@@ -47,7 +48,8 @@ impl Ledger {
     pub fn open(location: &str, name: &str) -> Result<(Ledger, LedgerStart), CheckpointError> {
         let location = Location::parse(location)?;
         let path = location.path().to_owned();
-        let (checkpoint, recovered) = Checkpoint::open(&location, name, RETAINED)?;
+        let (checkpoint, recovered) =
+            Checkpoint::open(&location, name, Self::RETAINED_EPOCHS as usize)?;
         let offset = recovered.partitions.get(&0).map_or(0, |marks| marks.next);
         let start = LedgerStart {
             query_id: recovered.query_id.to_string(),

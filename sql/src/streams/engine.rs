@@ -4,6 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::record_batch::RecordBatch;
+use snapback::QueryName;
 use snapback::checkpoint::Ledger;
 
 use super::TableStream;
@@ -26,14 +27,15 @@ pub(super) struct Engine {
     pub(super) interval: Duration,
     /// It ends when nothing more is there.
     pub(super) until_idle: bool,
+    /// No other query of the session has the name while this runs.
+    pub(super) _name: QueryName,
 }
 
 /// An epoch on its way; what is done is not done again.
-struct Open {
+pub(super) struct Open {
     rows: Vec<RecordBatch>,
     offset: u64,
     is_written: bool,
-    is_recorded: bool,
 }
 
 impl Engine {
@@ -53,6 +55,7 @@ impl Engine {
             let begun = Instant::now();
             next = begun + self.interval;
             let step = self.step(&mut open, shared)?;
+            shared.note(|progress| progress.skipped = self.stream.source.skipped());
             match step {
                 Ok(is_idle) => {
                     retry = FIRST_RETRY;
@@ -69,7 +72,10 @@ impl Engine {
                 Err(error) => {
                     tracing::error!(epoch = self.epoch, %error, retry_after = ?retry,
                         "the epoch waits; it is tried again");
-                    shared.note(|progress| progress.failure = Some(error.to_string()));
+                    shared.note(|progress| {
+                        progress.failure = Some(error.to_string());
+                        progress.failures += 1;
+                    });
                     next = Instant::now() + retry;
                     retry = (retry * 2).min(LAST_RETRY);
                 }
@@ -79,13 +85,13 @@ impl Engine {
 
     /// Brings an epoch as far as it goes; whether there was nothing to do. The inner error may pass, the
     /// outer one ends the stream.
-    fn step(
+    pub(super) fn step(
         &mut self,
         open: &mut Option<Open>,
         shared: &Shared,
     ) -> Result<Result<bool, SinkError>, StreamError> {
         if open.is_none() {
-            let taken = match self.stream.source.take() {
+            let taken = match self.stream.source.take(self.epoch) {
                 Ok(Some(taken)) => taken,
                 Ok(None) => return Ok(Ok(true)),
                 Err(error) => return Ok(Err(error)),
@@ -103,6 +109,9 @@ impl Engine {
             shared.note(|progress| progress.committed_epoch = Some(committed));
             if let Err(error) = self.sink.committed(committed) {
                 tracing::warn!(epoch = committed, %error, "the sink did not tidy up");
+            }
+            if let Err(error) = self.stream.source.committed(committed) {
+                tracing::warn!(epoch = committed, %error, "the source did not tidy up");
             }
         }
         Ok(ended.map(|()| false))
@@ -126,19 +135,14 @@ impl Engine {
             rows,
             offset: taken.offset,
             is_written: false,
-            is_recorded: false,
         })
     }
 
-    /// The sink first, then what the source must know, then the checkpoint.
+    /// The sink first, then the checkpoint. The source has noted what the epoch takes before.
     fn finish(&mut self, open: &mut Open) -> Result<(), SinkError> {
         if !open.is_written {
             self.sink.write(self.epoch, &open.rows)?;
             open.is_written = true;
-        }
-        if !open.is_recorded {
-            self.stream.source.record(self.epoch)?;
-            open.is_recorded = true;
         }
         match &mut self.ledger {
             Some(ledger) => Ok(ledger.commit(self.epoch, open.offset)?),

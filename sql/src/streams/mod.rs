@@ -30,9 +30,14 @@
 
 mod engine;
 mod files;
+mod format;
+mod options;
 mod query;
 mod rate;
+mod records;
 mod source;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::PathBuf;
@@ -40,17 +45,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as PlanResult;
+use datafusion::logical_expr::{JoinType, LogicalPlanBuilder};
 use datafusion::prelude::{Expr, SessionContext};
-use snapback::StreamReader;
+use snapback::{Session, StreamReader};
 
 use crate::error::Result;
 use crate::schema::IntoSchema;
+use crate::sink::SinkError;
 use crate::stream::only_queries;
 
-pub use files::{FileFormat, FilesSource};
+pub use files::FilesSource;
+pub use format::FileFormat;
+pub use options::StreamOptionError;
 pub use query::{TableProgress, TableQuery};
 pub use rate::RateSource;
 pub use source::{Source, Taken};
@@ -76,6 +86,18 @@ pub trait TableSources: Sized {
         schema: impl IntoSchema,
     ) -> Result<TableStream>;
 
+    /// The rows of the files in a directory, with the columns that those have which are there now:
+    /// [`FilesSource::inferred`].
+    ///
+    /// # Errors
+    ///
+    /// No file to look into, one that cannot be read, or columns that do not agree.
+    fn files_inferred(
+        self,
+        directory: impl Into<PathBuf>,
+        format: FileFormat,
+    ) -> std::result::Result<TableStream, SinkError>;
+
     /// The rows of any source.
     fn source(self, source: impl Source) -> TableStream;
 }
@@ -95,9 +117,19 @@ impl TableSources for StreamReader {
         Ok(self.source(FilesSource::new(directory, format, schema)))
     }
 
+    fn files_inferred(
+        self,
+        directory: impl Into<PathBuf>,
+        format: FileFormat,
+    ) -> std::result::Result<TableStream, SinkError> {
+        Ok(self.source(FilesSource::inferred(directory, format)?))
+    }
+
     fn source(self, source: impl Source) -> TableStream {
         TableStream {
+            session: self.session().clone(),
             source: Box::new(source),
+            options: Vec::new(),
             context: crate::context(),
             steps: Vec::new(),
         }
@@ -108,12 +140,30 @@ type Step = Box<dyn Fn(DataFrame, &SessionContext) -> Result<DataFrame> + Send>;
 
 /// The rows of a source, and what is done to them.
 pub struct TableStream {
+    session: Session,
     source: Box<dyn Source>,
+    options: Vec<(String, String)>,
     context: SessionContext,
     steps: Vec<Step>,
 }
 
 impl TableStream {
+    /// Sets an option of the source; the start tells of an unknown key or a value that does not fit.
+    ///
+    /// | source | key | value | default |
+    /// |---|---|---|---|
+    /// | `rate` | `rowsPerSecond` | 1 to 10⁹ | as given to `rate` |
+    /// | | `rampUpTime` | how long it takes to become that fast, a day at most | `0s` |
+    /// | `files` | `maxFilesPerTrigger` | how many files an epoch takes at most | 64 |
+    /// | | `maxBytesPerTrigger` | an epoch with so many bytes takes no further file | `256 MiB` |
+    /// | | `mode` | `failFast`: waits until a malformed file is mended or gone; `permissive`: leaves it out, and counts it | `failFast` |
+    /// | | `cleanSource` | `off`; `delete`: deletes a file when its epoch is committed | `off` |
+    #[must_use]
+    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
+        self.options.push((key.to_owned(), value.to_string()));
+        self
+    }
+
     /// Runs beside the tables and functions of this context, which queries may name.
     #[must_use]
     pub fn in_context(self, context: &SessionContext) -> Self {
@@ -153,6 +203,26 @@ impl TableStream {
     #[must_use]
     pub fn filter(self, predicate: Expr) -> Self {
         self.transform(move |rows| rows.filter(predicate.clone()))
+    }
+
+    /// Joins each epoch with a table, which is read anew for it. The columns `on` equal each other, left of
+    /// the stream, right of the table.
+    #[must_use]
+    pub fn join(self, table: DataFrame, join_type: JoinType, on: &[(&str, &str)]) -> Self {
+        let pairs = on.iter();
+        let pairs: Vec<(String, String)> = pairs
+            .map(|(left, right)| ((*left).to_owned(), (*right).to_owned()))
+            .collect();
+        self.transform(move |rows| {
+            let (left, right): (Vec<Column>, Vec<Column>) = pairs
+                .iter()
+                .map(|(left, right)| (Column::from_name(left), Column::from_name(right)))
+                .unzip();
+            let (state, plan) = rows.into_parts();
+            let table = table.logical_plan().clone();
+            let plan = LogicalPlanBuilder::from(plan).join(table, join_type, (left, right), None);
+            Ok(DataFrame::new(state, plan?.build()?))
+        })
     }
 
     /// Runs a query, in which the stream so far is the table [`stream`](STREAM).

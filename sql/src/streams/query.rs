@@ -17,18 +17,18 @@ use crate::sink::Opening;
 #[derive(Clone)]
 pub struct TableQuery {
     shared: Arc<Shared>,
-    stop: Sender<()>,
 }
 
 /// What is told to the engine's thread from outside, and by it.
 pub(super) struct Shared {
-    name: String,
     opening: Opening,
+    /// The engine's thread has it as well, so that its end is not taken for a word to stop, nor for
+    /// the end of a wait, when all handles are gone.
+    stop: Sender<()>,
     state: Mutex<State>,
     ended: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     has_ended: bool,
     exception: Option<Arc<StreamError>>,
@@ -39,7 +39,7 @@ struct State {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableProgress {
-    /// The newest epoch that is committed; none before the first.
+    /// The newest epoch that is committed, by an earlier run too; none before the first.
     pub committed_epoch: Option<u64>,
     /// How many rows came from the source since the start.
     pub input_rows: u64,
@@ -49,31 +49,27 @@ pub struct TableProgress {
     pub duration: Duration,
     /// What is in the way now; it is tried again.
     pub failure: Option<String>,
+    /// How often something was in the way since the start.
+    pub failures: u64,
+    /// How much the source left out since the start: malformed files, of a permissive
+    /// [`FilesSource`](super::FilesSource).
+    pub skipped: u64,
 }
 
 impl TableQuery {
-    pub(super) fn begin(
-        name: String,
-        opening: Opening,
-        engine: Engine,
-    ) -> Result<Self, std::io::Error> {
-        let (stop, stopped) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            name: name.clone(),
-            opening,
-            state: Mutex::default(),
-            ended: Condvar::new(),
-        });
+    pub(super) fn begin(opening: Opening, engine: Engine) -> Result<Self, std::io::Error> {
+        let (shared, stopped) = Shared::new(opening, &engine);
+        let shared = Arc::new(shared);
         let of_thread = Arc::clone(&shared);
         thread::Builder::new()
-            .name(format!("stream-{name}"))
+            .name(format!("stream-{}", shared.opening.query))
             .spawn(move || of_thread.run(engine, &stopped))?;
-        Ok(TableQuery { shared, stop })
+        Ok(TableQuery { shared })
     }
 
     /// The name of the query.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.shared.opening.query
     }
 
     /// The id of the query, which it keeps over restarts from its checkpoint; none without one.
@@ -108,7 +104,7 @@ impl TableQuery {
     /// The query's [`exception`](Self::exception).
     pub fn stop(&self) -> Result<(), Arc<StreamError>> {
         // The thread is gone when the query has ended.
-        let _ = self.stop.send(());
+        let _ = self.shared.stop.send(());
         self.await_termination()
     }
 
@@ -128,7 +124,44 @@ impl TableQuery {
     }
 }
 
+impl TableQuery {
+    /// Waits until the query has ended, so long at most; tells whether it has.
+    ///
+    /// # Errors
+    ///
+    /// The query's [`exception`](Self::exception).
+    pub fn await_termination_timeout(&self, timeout: Duration) -> Result<bool, Arc<StreamError>> {
+        let state = self.shared.lock();
+        let waited = self
+            .shared
+            .ended
+            .wait_timeout_while(state, timeout, |state| !state.has_ended);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.exception.clone().map_or(Ok(state.has_ended), Err)
+    }
+}
+
 impl Shared {
+    /// What is told of an engine, and where it hears that it is to stop.
+    pub(super) fn new(opening: Opening, engine: &Engine) -> (Self, Receiver<()>) {
+        let (stop, stopped) = mpsc::channel();
+        let progress = TableProgress {
+            committed_epoch: engine.epoch.checked_sub(1),
+            ..TableProgress::default()
+        };
+        let shared = Shared {
+            opening,
+            stop,
+            state: Mutex::new(State {
+                has_ended: false,
+                exception: None,
+                progress,
+            }),
+            ended: Condvar::new(),
+        };
+        (shared, stopped)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,7 +172,7 @@ impl Shared {
     }
 
     fn run(&self, mut engine: Engine, stopped: &Receiver<()>) {
-        let _span = tracing::error_span!("stream", query = self.name).entered();
+        let _span = tracing::error_span!("stream", query = self.opening.query).entered();
         let epoch_before = engine.epoch;
         let ran = catch_unwind(AssertUnwindSafe(|| engine.run(self, stopped)));
         let exception = match ran {

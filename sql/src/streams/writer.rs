@@ -8,6 +8,7 @@ use snapback::{CheckpointError, Trigger};
 
 use super::TableStream;
 use super::engine::Engine;
+use super::options::{self, StreamOptionError};
 use super::query::TableQuery;
 use crate::error::SqlError;
 use crate::sink::{BatchSink, Opening, Resume, SinkError};
@@ -25,6 +26,12 @@ pub enum StreamError {
     /// A step of the stream is wrong.
     #[error(transparent)]
     Definition(#[from] SqlError),
+    /// An option is unknown, or cannot have the value it was given.
+    #[error(transparent)]
+    Option(#[from] StreamOptionError),
+    /// Another active query of the session has the name.
+    #[error(transparent)]
+    Name(#[from] snapback::Error),
     /// The checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -53,7 +60,6 @@ pub struct TableWriter {
     stream: TableStream,
     sink: Option<Box<dyn BatchSink>>,
     name: String,
-    checkpoint_location: Option<String>,
     trigger: Trigger,
     until_idle: bool,
 }
@@ -64,7 +70,6 @@ impl TableWriter {
             stream,
             sink: None,
             name: "stream".to_owned(),
-            checkpoint_location: None,
             trigger: Trigger::ProcessingTime(Duration::from_secs(1)),
             until_idle: false,
         }
@@ -78,7 +83,16 @@ impl TableWriter {
         }
     }
 
-    /// The name of the query; `stream` if nothing is said.
+    /// Sets an option, of the stream or of its source; `start` tells of an unknown key or a value that
+    /// does not fit. The stream's own is `checkpointLocation`; the source's are listed at
+    /// [`TableStream::option`].
+    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
+        self.stream = self.stream.option(key, value);
+        self
+    }
+
+    /// The name of the query; `stream` if nothing is said. No two active queries of a session have
+    /// the same, be it that they serve or not.
     pub fn query_name(self, name: &str) -> Self {
         TableWriter {
             name: name.to_owned(),
@@ -86,13 +100,10 @@ impl TableWriter {
         }
     }
 
-    /// The directory of the checkpoint, as a path or a `file://` URL; without one the stream begins
-    /// anew at each start.
+    /// The directory of the checkpoint, as a path or a `file://` URL: the option `checkpointLocation`.
+    /// Without one the stream begins anew at each start.
     pub fn checkpoint_location(self, location: &str) -> Self {
-        TableWriter {
-            checkpoint_location: Some(location.to_owned()),
-            ..self
-        }
+        self.option("checkpointLocation", location)
     }
 
     /// How far apart epochs begin: a second, if nothing is said.
@@ -117,11 +128,16 @@ impl TableWriter {
     ///
     /// Each variant of [`StreamError`] but `Epoch`.
     pub fn start(self) -> Result<TableQuery, StreamError> {
+        let (engine, opening) = self.prepare()?;
+        TableQuery::begin(opening, engine).map_err(StreamError::Thread)
+    }
+
+    /// All of the start but the thread.
+    pub(super) fn prepare(self) -> Result<(Engine, Opening), StreamError> {
         let TableWriter {
             mut stream,
             sink,
             name,
-            checkpoint_location,
             trigger,
             until_idle,
         } = self;
@@ -130,7 +146,11 @@ impl TableWriter {
         if interval.is_zero() {
             return Err(StreamError::Trigger);
         }
+        let mut checkpoint_location = None;
+        let options = std::mem::take(&mut stream.options);
+        options::set(&options, &mut *stream.source, &mut checkpoint_location)?;
         let schema = stream.schema()?;
+        let reserved = stream.session.reserve_query_name(&name)?;
         let ledger = checkpoint_location.map(|location| Ledger::open(&location, &name));
         let (ledger, start) = ledger.transpose()?.unzip();
         let committed = start.as_ref().and_then(|start| start.committed);
@@ -141,7 +161,7 @@ impl TableWriter {
         begun.map_err(StreamError::Source)?;
         let run_id = ledger.as_ref().map(|ledger| ledger.run_id().to_owned());
         let opening = Opening {
-            query: name.clone(),
+            query: name,
             query_id: start.map(|start| start.query_id),
             run_id: run_id.unwrap_or_else(own_run_id),
             resume: match ledger {
@@ -157,8 +177,9 @@ impl TableWriter {
             epoch: committed.map_or(0, |(epoch, _)| epoch + 1),
             interval,
             until_idle,
+            _name: reserved,
         };
-        TableQuery::begin(name, opening, engine).map_err(StreamError::Thread)
+        Ok((engine, opening))
     }
 }
 
