@@ -11,7 +11,7 @@ pub(crate) fn substitute(
 ) {
     match &mut node.value {
         Value::Scalar { text, .. } if text.contains("${") => match replaced(text, variable) {
-            Ok(replaced) => *text = replaced,
+            Ok(replaced) => node.written = Some(std::mem::replace(text, replaced)),
             Err((title, help)) => problems
                 .push(Problem::new(node.span.clone(), title, "this names the variable").help(help)),
         },
@@ -70,7 +70,20 @@ fn replaced(
 
 #[cfg(test)]
 mod tests {
-    use super::replaced;
+    use super::super::yaml::parse;
+    use super::{replaced, substitute};
+
+    #[test]
+    fn what_a_variable_is_is_not_told() {
+        let mut node = parse("token: ${TOKEN}").expect("YAML");
+        let mut problems = Vec::new();
+        let variable = |name: &str| (name == "TOKEN").then(|| "open sesame".to_owned());
+        substitute(&mut node, &variable, &mut problems);
+        let token = node.get("token").expect("a key");
+        assert_eq!(token.text(), Some("open sesame"));
+        assert_eq!(token.describe(), "`${TOKEN}`");
+        assert!(problems.is_empty());
+    }
 
     #[test]
     fn variables_defaults_and_escapes() {

@@ -297,6 +297,7 @@ impl Reader<'_> {
         let empty = Node {
             span: node.span.clone(),
             value: super::yaml::Value::Map(Vec::new()),
+            written: None,
         };
         let request = node.get("request").unwrap_or(&empty);
         let reply = node.get("reply")?;

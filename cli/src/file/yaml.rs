@@ -18,6 +18,8 @@ pub(crate) struct Node {
     pub(crate) span: Range<usize>,
     /// What it is.
     pub(crate) value: Value,
+    /// As it stands in the file, where that names variables: what they are may be for nobody's eyes.
+    pub(crate) written: Option<String>,
 }
 
 /// What a node is.
@@ -54,7 +56,9 @@ impl Node {
     pub(crate) fn describe(&self) -> String {
         match &self.value {
             _ if self.is_null() => "nothing".to_owned(),
-            Value::Scalar { text, .. } => format!("`{}`", shortened(text)),
+            Value::Scalar { text, .. } => {
+                format!("`{}`", shortened(self.written.as_ref().unwrap_or(text)))
+            }
             Value::List(_) => "a list".to_owned(),
             Value::Map(entries) if entries.is_empty() => "an empty mapping".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
@@ -262,7 +266,12 @@ impl Builder {
 
     /// A node is complete: it belongs to what is open around it.
     fn close(&mut self, anchor: usize, span: Range<usize>, value: Value) -> Result<(), Problem> {
-        let node = Node { span, value };
+        let written = None;
+        let node = Node {
+            span,
+            value,
+            written,
+        };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
