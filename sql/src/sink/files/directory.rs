@@ -128,11 +128,11 @@ impl Directory {
     }
 
     /// The segments with their files, oldest first. What a run that died left half done is cleared
-    /// away: it was never to be seen, or is not any more.
-    pub(super) fn segments(&self) -> Result<Vec<Segment>, SinkError> {
+    /// away, where nobody else can be at work: it was never to be seen, or is not any more.
+    pub(super) fn segments(&self, is_alone: bool) -> Result<Vec<Segment>, SinkError> {
         let mut segments = Vec::new();
         for name in durable::names(&self.path)? {
-            if name.starts_with(".segment-") {
+            if is_alone && name.starts_with(".segment-") {
                 self.remove_hidden(&name)?;
             }
             let Some(mut segment) = Segment::parse(&name) else {
@@ -142,7 +142,9 @@ impl Directory {
             for name in durable::names(&directory)? {
                 let path = directory.join(&name);
                 if name.starts_with('.') {
-                    durable::remove_file(&path)?;
+                    if is_alone {
+                        durable::remove_file(&path)?;
+                    }
                 } else if let Some(epoch) = DataFile::epoch_in(&name, self.extension) {
                     let metadata = fs::metadata(&path).map_err(named("look at", &path))?;
                     let bytes = metadata.len();
@@ -154,7 +156,7 @@ impl Directory {
                 .sort_by(|one, other| one.name.cmp(&other.name));
             segments.push(segment);
         }
-        segments.sort_by_key(|segment| segment.first);
+        segments.sort_by_key(Segment::name);
         Ok(segments)
     }
 

@@ -28,9 +28,9 @@ const COMPACT_BYTES: u64 = 128 << 20;
 /// ```text
 /// requests/
 ///   _snapback/metadata                   whose rows these are, and their columns
-///   segment-00000000000000000000/        closed: its files were merged
+///   segment-00000000000000000000-0192f5a1/     closed: its files were merged
 ///     00000000000000000059-0192f5a1-0.parquet
-///   segment-00000000000000000060/        open: a file for each epoch
+///   segment-00000000000000000060-0192f5a1/     open: a file for each epoch
 ///     00000000000000000060-0192f5a1-0.parquet
 ///     00000000000000000061-0192f5a1-0.parquet
 /// ```
@@ -56,6 +56,9 @@ struct Open {
     schema: SchemaRef,
     /// The first part of the names that this run gives.
     run: String,
+    /// Whether a checkpoint's lock keeps all others away. Else the segments of other runs are left
+    /// alone: one of them may still be written, by a process that is being replaced.
+    is_alone: bool,
     /// What is added to the caller's epochs.
     shift: u64,
     /// Oldest first; the last one is being written.
@@ -117,7 +120,8 @@ impl BatchSink for FileSink {
         let extension = self.encoding.extension();
         let mut directory = Directory::open(&self.path, extension)?;
         directory.claim(opening, self.encoding.format, schema)?;
-        let mut segments = directory.segments()?;
+        let is_alone = opening.resume != Resume::Append;
+        let mut segments = directory.segments(is_alone)?;
         let shift = match opening.resume {
             Resume::After(committed) => {
                 let removed = directory.take_back(&mut segments, committed)?;
@@ -130,14 +134,16 @@ impl BatchSink for FileSink {
                 }
                 0
             }
-            Resume::Append => segments
-                .last()
-                .map_or(0, |segment| segment.last_epoch() + 1),
+            Resume::Append => {
+                let last_epochs = segments.iter().map(Segment::last_epoch);
+                last_epochs.max().map_or(0, |epoch| epoch + 1)
+            }
         };
         self.open = Some(Open {
             directory,
             schema: SchemaRef::clone(schema),
             run: opening.run_id.chars().take(16).collect(),
+            is_alone,
             shift,
             segments,
             cannot_compact: false,
@@ -156,9 +162,11 @@ impl BatchSink for FileSink {
         let is_full = |segment: &Segment| {
             segment.files.len() >= compact_files || segment.bytes() >= COMPACT_BYTES
         };
-        let continues = |segment: &Segment| segment.first == epoch || !is_full(segment);
+        let continues = |segment: &Segment| {
+            open.may_change(segment) && (segment.first == epoch || !is_full(segment))
+        };
         if !open.segments.last().is_some_and(continues) {
-            let segment = Segment::begin(epoch);
+            let segment = Segment::begin(epoch, &open.run);
             open.directory.create(&segment)?;
             open.segments.push(segment);
         }
@@ -187,13 +195,19 @@ impl BatchSink for FileSink {
 }
 
 impl Open {
+    /// Whether nobody else writes the segment.
+    fn may_change(&self, segment: &Segment) -> bool {
+        self.is_alone || segment.run == self.run
+    }
+
     /// Merges the files of each segment that is closed, and of which the checkpoint has all.
     fn compact(&mut self, committed: u64, encoding: Encoding) -> Result<(), SinkError> {
         let closed = self.segments.len().saturating_sub(1);
         for index in 0..closed {
             let segment = &self.segments[index];
             let last_epoch = segment.last_epoch();
-            if self.cannot_compact || segment.files.len() < 2 || last_epoch > committed {
+            let is_small = segment.files.len() > 1 && last_epoch <= committed;
+            if self.cannot_compact || !is_small || !self.may_change(segment) {
                 continue;
             }
             let name = DataFile::name(last_epoch, &self.run, 0, encoding.extension());

@@ -8,6 +8,8 @@ const DIGITS: usize = 20;
 pub(super) struct Segment {
     /// Not after the epoch of its first file.
     pub(super) first: u64,
+    /// The run that began it: without a checkpoint's lock two may be at work.
+    pub(super) run: String,
     /// Oldest first.
     pub(super) files: Vec<DataFile>,
 }
@@ -22,20 +24,22 @@ pub(super) struct DataFile {
 }
 
 impl Segment {
-    pub(super) fn begin(first: u64) -> Self {
+    pub(super) fn begin(first: u64, run: &str) -> Self {
         Segment {
             first,
+            run: run.to_owned(),
             files: Vec::new(),
         }
     }
 
     /// The one of this name.
     pub(super) fn parse(name: &str) -> Option<Self> {
-        number(name.strip_prefix("segment-")?).map(Segment::begin)
+        let (first, run) = name.strip_prefix("segment-")?.split_once('-')?;
+        number(first).map(|first| Segment::begin(first, run))
     }
 
     pub(super) fn name(&self) -> String {
-        format!("segment-{:0DIGITS$}", self.first)
+        format!("segment-{:0DIGITS$}-{}", self.first, self.run)
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -131,6 +131,33 @@ fn what_the_checkpoint_does_not_have_is_taken_back() {
     assert_eq!(seen(&directory, format), (vec![], 0));
 }
 
+/// Two processes, one of which replaces the other: without a checkpoint nothing keeps them apart.
+#[test]
+fn two_without_a_checkpoint_do_not_touch_what_the_other_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let format = FileFormat::Json;
+    let begin = |run: &str| {
+        let mut sink = sink(&directory, format);
+        let opening = Opening {
+            run_id: run.to_owned(),
+            ..opening(Resume::Append)
+        };
+        sink.open(&opening, &schema()).unwrap();
+        sink
+    };
+    let mut old = begin("old");
+    old.write(0, &[rows(0)]).unwrap();
+    let mut new = begin("new");
+    for epoch in 0..8 {
+        new.write(epoch, &[rows(1)]).unwrap();
+        old.write(epoch + 1, &[rows(0)]).unwrap();
+        new.committed(epoch).unwrap();
+        old.committed(epoch + 1).unwrap();
+    }
+    let epochs = seen(&directory, format).0;
+    assert_eq!(epochs, [vec![0; 27], vec![1; 24]].concat());
+}
+
 #[test]
 fn without_a_checkpoint_all_stays() {
     let directory = tempfile::tempdir().unwrap();
