@@ -188,7 +188,7 @@ impl FilesSource {
         let metadata = fs::metadata(self.directory.join(&name)).ok()?;
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        metadata.is_file().then(|| NotedFile {
+        metadata.is_file().then_some(NotedFile {
             name,
             modified_us: modified.as_micros() as u64,
             bytes: metadata.len(),
