@@ -87,10 +87,11 @@ pub enum SqlError {
     /// There is no column but the request's own.
     #[error("nothing is there to reply with: select a column beside `id` and `request`")]
     NothingToReply,
-    /// Tables are to be read again when their files change, and none of them has any.
+    /// Tables are to be read again when they change, and none of them does.
     #[error(
         "reload_tables finds no file: tables that are registered as a file on local disk, by \
-         register_csv and the like, are read anew; a table in memory does not change"
+         register_csv and the like, and those that a stream fills are read anew; any other table in \
+         memory does not change"
     )]
     NoFiles,
     /// DataFusion refused the plan, or could not read a table.

@@ -95,6 +95,7 @@ pub mod prelude {
     pub use crate::functions::{
         binary_to_response, empty_response, request_to_string, string_to_response,
     };
+    pub use crate::streams::TableSources;
     pub use crate::{ColumnStream, Columns, ParsingCheck, ReplyMode, col};
     pub use datafusion::prelude::*;
 }

@@ -1,12 +1,12 @@
-//! Tables whose files change while they are served.
+//! Tables that change while they are served: files, and what streams fill in memory.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -21,16 +21,29 @@ use crate::error::{Result, SqlError};
 use crate::operator::Engine;
 use crate::plan::is_requests;
 use crate::planner::{Planned, Planner};
+use crate::sink::MemoryTable;
 
 /// How many levels of folders of a table are looked into.
 const MOST_LEVELS: usize = 8;
 
-/// The files of a plan's tables, as they were when they were looked at last.
+/// What of a plan's tables changes, as it was when it was looked at last.
 pub(crate) struct Watched {
-    roots: BTreeSet<PathBuf>,
+    changing: Changing,
     every: Duration,
-    seen: Vec<Stamp>,
+    seen: Seen,
 }
+
+/// What of the tables of plans changes.
+#[derive(Default)]
+struct Changing {
+    /// The files and folders on local disk.
+    roots: BTreeSet<PathBuf>,
+    /// The tables that streams fill.
+    memory: Vec<Arc<dyn TableProvider>>,
+}
+
+/// What tells a change: the files, and how many rows each table in memory ever had.
+type Seen = (Vec<Stamp>, Vec<u64>);
 
 /// Whoever has this wants the tables to be looked at.
 #[derive(Debug)]
@@ -42,21 +55,25 @@ pub(crate) struct Watching(
 type Stamp = (PathBuf, u64, u64, (i64, i64));
 
 impl Watched {
-    /// The files of the tables of these plans.
+    /// The tables of these plans that change.
     ///
     /// # Errors
     ///
     /// [`SqlError::NoFiles`] when there are none.
     pub(crate) fn of(planner: &Planner, every: Duration) -> Result<Self> {
-        let mut roots = files_of(&planner.plan)?;
-        for plan in &planner.early {
-            roots.extend(files_of(plan)?);
+        let mut changing = Changing::default();
+        for plan in planner.early.iter().chain([&planner.plan]) {
+            changing.add(plan)?;
         }
-        if roots.is_empty() {
+        if changing.roots.is_empty() && changing.memory.is_empty() {
             return Err(SqlError::NoFiles);
         }
-        let seen = stamps(&roots);
-        Ok(Watched { roots, every, seen })
+        let seen = changing.seen();
+        Ok(Watched {
+            changing,
+            every,
+            seen,
+        })
     }
 
     /// Looks at them from now on, on a thread that ends when what this gives is dropped.
@@ -72,12 +89,14 @@ impl Watched {
         Ok(Watching(watching))
     }
 
-    /// Reads the tables anew, if their files have changed.
+    /// Reads the tables anew, if they have changed.
     fn look(&mut self, planner: &Planner, engine: &Weak<Engine>) {
-        let now = stamps(&self.roots);
+        let now = self.changing.seen();
         if now == self.seen {
             return;
         }
+        // A stream may change its table each second, which is nothing to tell.
+        let files_changed = now.0 != self.seen.0;
         // It is not tried again before they change again.
         self.seen = now;
         let caches = &planner.state.runtime_env().cache_manager;
@@ -92,7 +111,10 @@ impl Watched {
             Ok(Planned { early, works, .. }) => {
                 if let Some(engine) = engine.upgrade() {
                     engine.exchange(early, works);
-                    tracing::info!("the tables of a column pipeline were read anew");
+                    match files_changed {
+                        true => tracing::info!("the tables of a column pipeline were read anew"),
+                        false => tracing::debug!("a table that a stream fills was read anew"),
+                    }
                 }
             }
             Err(error) => tracing::warn!(
@@ -105,32 +127,48 @@ impl Watched {
 
 /// The files and folders of a plan's tables that are on local disk.
 pub(crate) fn files_of(plan: &LogicalPlan) -> PlanResult<BTreeSet<PathBuf>> {
-    let mut roots = BTreeSet::new();
-    add_files(plan, &mut roots)?;
-    Ok(roots)
+    let mut changing = Changing::default();
+    changing.add(plan)?;
+    Ok(changing.roots)
 }
 
-fn add_files(plan: &LogicalPlan, roots: &mut BTreeSet<PathBuf>) -> PlanResult<()> {
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && !is_requests(scan)
-        {
-            add_files_of(source_as_provider(&scan.source)?.as_ref(), roots)?;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
-}
-
-fn add_files_of(table: &dyn TableProvider, roots: &mut BTreeSet<PathBuf>) -> PlanResult<()> {
-    if let Some(files) = table.downcast_ref::<ListingTable>() {
-        let paths = files.table_paths().iter();
-        roots.extend(paths.filter_map(|path| path.get_url().to_file_path().ok()));
+impl Changing {
+    fn add(&mut self, plan: &LogicalPlan) -> PlanResult<()> {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && !is_requests(scan)
+            {
+                self.add_table(source_as_provider(&scan.source)?)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
     }
-    // A view is the plan of another query.
-    match table.get_logical_plan() {
-        Some(plan) => add_files(&plan, roots),
-        None => Ok(()),
+
+    fn add_table(&mut self, table: Arc<dyn TableProvider>) -> PlanResult<()> {
+        if let Some(files) = table.downcast_ref::<ListingTable>() {
+            let paths = files.table_paths().iter();
+            let paths = paths.filter_map(|path| path.get_url().to_file_path().ok());
+            self.roots.extend(paths);
+        }
+        // A view is the plan of another query.
+        if let Some(plan) = table.get_logical_plan() {
+            self.add(&plan)?;
+        }
+        if table.is::<MemoryTable>() {
+            self.memory.push(table);
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> Seen {
+        let tables = self.memory.iter();
+        let tables = tables.filter_map(|table| table.downcast_ref::<MemoryTable>());
+        let ever = tables.map(|table| {
+            let (kept, left) = table.rows();
+            kept as u64 + left
+        });
+        (stamps(&self.roots), ever.collect())
     }
 }
 

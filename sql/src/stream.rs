@@ -224,12 +224,13 @@ impl<S, O> ColumnStream<S, O> {
         }
     }
 
-    /// Looks so often whether a file of the tables has changed, and if so reads them anew, beside the
-    /// requests: a batch sees the old tables or the new ones, never some of each. What cannot be read
-    /// is told to the log, and the old tables stay.
+    /// Looks so often whether the tables have changed, and if so reads them anew, beside the requests: a
+    /// batch sees the old tables or the new ones, never some of each. What cannot be read is told to the
+    /// log, and the old tables stay.
     ///
     /// Tables of files on local disk are looked at; replace a file by renaming another one over it,
-    /// or it may be read half-written.
+    /// or it may be read half-written. So are those that a [`MemorySink`](crate::sink::MemorySink) fills,
+    /// whose stream must have started before the query is planned.
     #[must_use]
     pub fn reload_tables(self, every: Duration) -> Self {
         ColumnStream {

@@ -78,10 +78,16 @@ impl FileFormat {
             FileFormat::Csv => {
                 let format = csv::reader::Format::default().with_header(true);
                 let (names, _) = format.infer_schema(BufReader::new(&file), Some(0))?;
+                if names.fields().is_empty() {
+                    return Ok(Vec::new());
+                }
                 file.rewind()?;
                 let of_file = as_in_file(&names, schema);
-                let rows = csv::ReaderBuilder::new(of_file).with_header(true);
-                fitted(rows.build(file)?, schema)
+                let rows = csv::ReaderBuilder::new(Arc::clone(&of_file)).with_header(true);
+                match rows.build(&file)?.collect::<Result<Vec<_>, _>>() {
+                    Ok(rows) => fitted(rows.into_iter().map(Ok), schema),
+                    Err(error) => Err(first_bad_record(&std::fs::read(path)?, of_file, error)),
+                }
             }
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => {
@@ -162,6 +168,52 @@ fn first_bad_line(mut file: impl BufRead, schema: &SchemaRef, error: ArrowError)
         if line == END {
             return Unreadable::from(error);
         }
+    }
+}
+
+/// Looks for the record that a file of CSV fails at. What the reader says of lines is of no use: it counts
+/// records, from 0 or from 1, and a record may have several lines.
+fn first_bad_record(text: &[u8], of_file: SchemaRef, error: ArrowError) -> Unreadable {
+    let records = csv::ReaderBuilder::new(of_file).with_header(true);
+    let mut decoder = records.with_batch_size(1).build_decoder();
+    // The line of names.
+    let mut at = decoder.decode(text).unwrap_or(text.len());
+    loop {
+        let ends = text[at..].iter().take_while(|byte| b"\r\n".contains(byte));
+        let begin = at + ends.count();
+        let read = decoder.decode(&text[at..]);
+        let record = read.and_then(|read| {
+            at += read;
+            decoder.flush()
+        });
+        match record {
+            Ok(Some(_)) => {}
+            Ok(None) => return Unreadable::from(error),
+            Err(error) => {
+                let lines = text[..begin].iter().filter(|byte| **byte == b'\n');
+                let number = 1 + lines.count() as u64;
+                return Unreadable::from(without_line(error)).at(number);
+            }
+        }
+    }
+}
+
+/// What the reader of CSV says, but for the line.
+fn without_line(error: ArrowError) -> ArrowError {
+    let cut = |mut text: String| {
+        for mark in [" at line ", " for line "] {
+            if let Some(begin) = text.find(mark) {
+                let rest = &text[begin + mark.len()..];
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                text.replace_range(begin..begin + mark.len() + digits, "");
+            }
+        }
+        text
+    };
+    match error {
+        ArrowError::ParseError(text) => ArrowError::ParseError(cut(text)),
+        ArrowError::CsvError(text) => ArrowError::CsvError(cut(text)),
+        other => other,
     }
 }
 

@@ -206,23 +206,14 @@ impl TableStream {
     }
 
     /// Joins each epoch with a table, which is read anew for it. The columns `on` equal each other, left of
-    /// the stream, right of the table.
+    /// the stream, right of the table; one that both call the same is there once, but in a full join.
     #[must_use]
     pub fn join(self, table: DataFrame, join_type: JoinType, on: &[(&str, &str)]) -> Self {
         let pairs = on.iter();
         let pairs: Vec<(String, String)> = pairs
             .map(|(left, right)| ((*left).to_owned(), (*right).to_owned()))
             .collect();
-        self.transform(move |rows| {
-            let (left, right): (Vec<Column>, Vec<Column>) = pairs
-                .iter()
-                .map(|(left, right)| (Column::from_name(left), Column::from_name(right)))
-                .unzip();
-            let (state, plan) = rows.into_parts();
-            let table = table.logical_plan().clone();
-            let plan = LogicalPlanBuilder::from(plan).join(table, join_type, (left, right), None);
-            Ok(DataFrame::new(state, plan?.build()?))
-        })
+        self.transform(move |rows| joined(rows, &table, join_type, &pairs))
     }
 
     /// Runs a query, in which the stream so far is the table [`stream`](STREAM).
@@ -267,6 +258,38 @@ impl TableStream {
     pub fn schema(&self) -> Result<SchemaRef> {
         Ok(Arc::clone(self.plan(Vec::new())?.schema().inner()))
     }
+}
+
+fn joined(
+    rows: DataFrame,
+    table: &DataFrame,
+    join_type: JoinType,
+    pairs: &[(String, String)],
+) -> PlanResult<DataFrame> {
+    let (left, right): (Vec<Column>, Vec<Column>) = pairs
+        .iter()
+        .map(|(left, right)| (Column::from_name(left), Column::from_name(right)))
+        .unzip();
+    let (state, plan) = rows.into_parts();
+    let of_stream = plan.schema().fields().len();
+    let table = table.logical_plan().clone();
+    // Under a name of its own: the table may have a column of the same name.
+    let plan = LogicalPlanBuilder::from(plan).alias(STREAM)?;
+    let plan = plan.join(table, join_type, (left, right), None)?.build()?;
+    let is_twice = |place: usize, column: &Column| {
+        let goes = match join_type {
+            JoinType::Inner | JoinType::Left => place >= of_stream,
+            JoinType::Right => place < of_stream,
+            _ => false,
+        };
+        let is_shared = |(left, right): &(String, String)| left == right && *left == column.name;
+        goes && pairs.iter().any(is_shared)
+    };
+    let columns = plan.schema().columns().into_iter().enumerate();
+    let columns = columns.filter(|(place, column)| !is_twice(*place, column));
+    let columns: Vec<Expr> = columns.map(|(_, column)| Expr::Column(column)).collect();
+    let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
+    Ok(DataFrame::new(state, plan))
 }
 
 impl std::fmt::Debug for TableStream {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use snapback::{ProcessingTime, Session};
 use snapback_sql::datafusion::arrow::array::{AsArray, RecordBatch};
@@ -24,6 +24,8 @@ pub(crate) struct Kept {
     pub(crate) epochs: BTreeMap<u64, Vec<RecordBatch>>,
     pub(crate) resumed: Vec<Resume>,
     pub(crate) failures: usize,
+    /// How many rows each write had that failed.
+    pub(crate) refused: Vec<usize>,
 }
 
 impl Epochs {
@@ -67,6 +69,8 @@ impl BatchSink for Epochs {
         self.with(|kept| {
             if kept.failures > 0 {
                 kept.failures -= 1;
+                kept.refused
+                    .push(rows.iter().map(RecordBatch::num_rows).sum());
                 return Err("the table is locked: unlock it".into());
             }
             kept.epochs.insert(epoch, rows.to_vec());
@@ -104,4 +108,16 @@ pub(crate) fn wait_for<T>(
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().expect("a runtime");
     runtime.block_on(work).expect("it can be read")
+}
+
+/// What is in the way of a stream, as soon as something is.
+pub(crate) fn failure_of(query: &TableQuery) -> String {
+    let begin = Instant::now();
+    loop {
+        if let Some(failure) = query.progress().failure {
+            return failure;
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing is in the way");
+        std::thread::yield_now();
+    }
 }

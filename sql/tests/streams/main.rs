@@ -2,11 +2,15 @@
 
 mod harness;
 mod recovery;
+mod served;
+mod sources;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::sync::Arc;
 
-use harness::{Epochs, begin, drop_file, numbers_in, wait_for};
+use harness::{Epochs, begin, drop_file, failure_of, numbers_in, wait_for};
 use snapback::Session;
 use snapback_sql::context;
 use snapback_sql::datafusion::arrow::array::{AsArray, RecordBatch};
@@ -87,12 +91,7 @@ fn a_file_that_cannot_be_read_waits_for_somebody_to_mend_it() {
     drop_file(folder.path(), "1.json", "{\"n\":1}\n");
     drop_file(folder.path(), "2.json", "{\"n\":\"two\"}\n");
     let query = begin(numbers_in(folder.path()), &sink, None);
-    let failure = loop {
-        if let Some(failure) = query.progress().failure {
-            break failure;
-        }
-        std::thread::yield_now();
-    };
+    let failure = failure_of(&query);
     assert!(
         failure.contains("2.json") && failure.contains("mend it"),
         "{failure}"
