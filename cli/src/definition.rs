@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use snapback::{HasMode, Mode, Pipeline, Requests, Trigger};
 use snapback_operators::{Replied, Then};
-use snapback_sql::datafusion::prelude::SessionContext;
+use snapback_sql::datafusion::prelude::{SessionContext, when};
 use snapback_sql::sink::{Compression, FileFormat, FileSink};
 use snapback_sql::{
     ColumnOperator, ColumnStream, Columns, LogColumnError, ParsingCheck, ReplyMode, RequestLog,
@@ -50,6 +50,8 @@ pub(crate) struct Definition {
     pub(crate) parameters: Option<String>,
     /// Header fields as columns, as DDL.
     pub(crate) headers: Option<String>,
+    /// Conditions and replies in front of the query, as expressions in SQL.
+    pub(crate) send_reply: Vec<(String, String)>,
     /// The query.
     pub(crate) sql: String,
     /// The column that is the reply; all of them when there is none.
@@ -156,6 +158,8 @@ pub(crate) enum Part {
     Parameters,
     /// The header fields.
     Headers,
+    /// The replies in front of the query.
+    SendReply,
     /// The query.
     Sql,
     /// The column that is the reply.
@@ -169,6 +173,7 @@ impl Part {
             Part::Schema => "schema",
             Part::Parameters => "parameters",
             Part::Headers => "headers",
+            Part::SendReply => "sendReply",
             Part::Sql => "sql",
             Part::Reply => "reply",
         }
@@ -221,7 +226,7 @@ impl Definition {
     /// # Errors
     ///
     /// Which part is wrong, and why.
-    pub(crate) fn columns<S, O>(
+    pub(crate) fn columns<S: HasMode, O>(
         &self,
         pipeline: Pipeline<S, Requests, O>,
         tables: &SessionContext,
@@ -246,6 +251,15 @@ impl Definition {
         if let Some(headers) = &self.headers {
             let parsed = stream.parse_headers(headers.as_str());
             stream = parsed.map_err(of(Part::Headers))?;
+        }
+        for (condition, reply) in &self.send_reply {
+            let sent = stream.expr(condition).and_then(|condition| {
+                let reply = stream.expr(reply)?;
+                // A value keeps its column's name.
+                let (_, name) = reply.qualified_name();
+                stream.send_reply(when(condition, reply).end()?.alias(name))
+            });
+            stream = sent.map_err(of(Part::SendReply))?;
         }
         stream.sql(&self.sql).map_err(of(Part::Sql))
     }

@@ -115,6 +115,10 @@ fn problem_of(
     match error {
         SqlError::Ddl(error) => of_ddl(error, &place, text),
         _ if part == Part::Reply => of_reply(service, context, place),
+        // It stands in none of the lines of the query.
+        SqlError::Plan(message, _) if part == Part::SendReply => {
+            Problem::new(place, plainly(message), "in these")
+        }
         SqlError::Plan(message, cause) => match cause.diagnostic() {
             Some(diagnostic) => of_diagnostic(diagnostic, service, context, &place, text),
             None => {

@@ -289,6 +289,82 @@ fn a_test_that_fails_says_what_came_back() {
     assert_eq!(none.status.code(), Some(2), "no test is no success");
 }
 
+/// In all three modes, as a file and as one command.
+#[test]
+fn requests_are_answered_early_and_are_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of_mode = |mode: &str| {
+        format!(
+            r#"
+  {mode}:
+    listen: localhost:0/{mode}
+    mode: {mode}
+    body: rows
+    schema: n INT, by INT
+    sendReply:
+      - when: by = 0
+        reply: string_to_response('nobody is there', 422)
+      - when: n > 100
+        reply: n
+    sql: SELECT n / by AS q FROM requests
+    tests:
+      - name: rows
+        request: {{json: [{{n: 6, by: 2}}, {{n: 9, by: 3}}]}}
+        reply: {{json: [{{q: 3}}, {{q: 3}}]}}
+      - name: none
+        request: {{json: []}}
+        reply: {{json: []}}
+      - name: early
+        request: {{json: [{{n: 6, by: 2}}, {{n: 9, by: 0}}]}}
+        reply: {{status: 422, body: nobody is there}}
+      - name: early, in its own type
+        request: {{json: {{n: 101, by: 1}}}}
+        reply: {{json: {{n: 101}}}}
+      - name: an element that does not fit
+        request: {{json: [{{n: 6, by: x}}]}}
+        reply: {{status: 400, body: "<any>field `[0].by`<any>"}}
+"#
+        )
+    };
+    let services: String = ["continuous", "distributed", "server"]
+        .map(of_mode)
+        .concat();
+    let file = format!("services:{services}");
+    fs::write(folder.path().join("service.yaml"), file).expect("a file");
+    let tested = output(&["test", "service.yaml"], folder.path());
+    let told = text(&tested.stdout) + &text(&tested.stderr);
+    assert!(told.contains("15 passed, 0 failed"), "{told}");
+
+    let mut service = Serving::begin(snapback(&[
+        "sql",
+        "SELECT n / by AS q FROM requests",
+        "--schema",
+        "by INT, n INT",
+        "--body",
+        "rows",
+        "--send-reply",
+        "by = 0",
+        "string_to_response('nobody is there', 422)",
+        "--listen",
+        "127.0.0.1:0/my_api",
+        "--option",
+        "adminAddress=none",
+        "--option",
+        "shutdownTimeout=100ms",
+    ]));
+    let url = service.said("serves");
+    let curl = service.said("try");
+    assert_eq!(curl, format!(r#"curl -d '[{{"by":1,"n":1}}]' {url}"#));
+    let rows = r#"[{"n":6,"by":2},{"n":9,"by":3}]"#;
+    assert_eq!(
+        ask(&url, "", Some(rows)),
+        (200, r#"[{"q":3},{"q":3}]"#.to_owned())
+    );
+    let refused = ask(&url, "", Some(r#"{"n":6,"by":0}"#));
+    assert_eq!(refused, (422, "nobody is there".to_owned()));
+    assert_eq!(service.end(), Some(0));
+}
+
 #[test]
 fn a_query_is_explained_and_measured() {
     let output = output(&["explain", "service.yaml", "length"], Path::new(EXAMPLE));

@@ -25,7 +25,12 @@ pub(crate) fn pipeline(
     let mut description = Description::default();
     description.body = body(reads);
     add_parameters(reads, &mut description.parameters);
-    description.may_be_unanswered = may_drop_rows(plan);
+    description.may_be_unanswered = match (reads.sources.has_rows(), mode) {
+        // An array of rows may be empty, and so may the reply.
+        (true, ReplyMode::Array) => false,
+        (true, ReplyMode::First) => true,
+        (false, _) => may_drop_rows(plan),
+    };
     let last = column.content(plan.schema().field(0), mode);
     let early = early.iter().zip(&planner.early);
     let early = early.map(|(early, plan)| {

@@ -145,3 +145,12 @@ fn what_is_not_row_wise_cannot_answer_early() -> Result<()> {
     assert!(refused.is_err_and(|error| error.to_string().contains('m')));
     Ok(())
 }
+
+/// A plan over the columns that there are settles what they are.
+#[test]
+fn what_parses_comes_before_the_first_reply() -> Result<()> {
+    let stream = requests(Mode::Continuous, "n INT")?.send_reply(col("n"))?;
+    let refused = stream.parse_query("b STRING");
+    assert!(matches!(refused, Err(SqlError::Parsed { .. })));
+    Ok(())
+}

@@ -200,3 +200,30 @@ fn a_request_has_not_more_rows_than_it_may() -> Result<()> {
     assert_eq!((answer.status, answer.body.len()), (200, 8 * (1 << 16) + 1));
     Ok(())
 }
+
+/// Each row has the whole request where the plan reads it: 60,000 times 180 kB are no batch, and nobody
+/// is hurt by who asks for them.
+#[test]
+fn what_each_row_repeats_is_bounded() -> Result<()> {
+    for mode in MODES {
+        let reader = reader_of(mode, &Session::new(), "api");
+        let stream = reader.load().expect("good options").columns();
+        let replies = stream
+            .parse_rows_with("n INT", ParsingCheck::None)?
+            .with_column("own", request_to_string(col("request")))?
+            .make_reply(character_length(col("own")).alias("l"))?;
+        let service = serve(replies.write_stream());
+        let many = format!("[{}]", vec!["{}"; 60_000].join(","));
+        let answers = ask_all(&service, ["[{}]", many.as_str(), "[{},{}]"]);
+        let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+        assert!([413, 503].contains(&statuses[1]), "{mode:?}: {statuses:?}");
+        assert_eq!(answers[0], (200, r#"[{"l":4}]"#.to_owned()), "{mode:?}");
+        assert_eq!(
+            answers[2],
+            (200, r#"[{"l":7},{"l":7}]"#.to_owned()),
+            "{mode:?}"
+        );
+        assert_eq!(ask_all(&service, [many.as_str()])[0].0, 413, "{mode:?}");
+    }
+    Ok(())
+}

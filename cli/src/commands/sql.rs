@@ -40,6 +40,10 @@ pub(super) struct SqlArguments {
     /// What becomes of a JSON body that does not fit.
     #[arg(long, value_enum, default_value = "full")]
     parsing_check: Check,
+    /// A condition over the columns of a request, and the reply to those for which it is true; they do
+    /// not get as far as the query. Repeatable.
+    #[arg(long, num_args = 2, value_names = ["WHEN", "REPLY"])]
+    send_reply: Vec<String>,
     /// The column that is the reply; by default all of them, as a JSON object if there are several.
     #[arg(long, value_name = "COLUMN")]
     reply: Option<String>,
@@ -158,6 +162,11 @@ fn service(arguments: &SqlArguments, schema: Option<String>) -> Service {
             },
             parameters: arguments.parameters.clone(),
             headers: arguments.headers.clone(),
+            send_reply: arguments
+                .send_reply
+                .chunks_exact(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect(),
             sql: arguments.query.clone(),
             reply: arguments.reply.clone(),
             reply_mode: arguments.reply_mode.map(|mode| match mode {
@@ -188,6 +197,7 @@ fn told(arguments: &SqlArguments, part: Part) -> &'static str {
         Part::Schema => "--schema",
         Part::Parameters => "--parameters",
         Part::Headers => "--headers",
+        Part::SendReply => "--send-reply",
         Part::Sql => "the query",
         Part::Reply => "--reply",
     }

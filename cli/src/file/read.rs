@@ -214,6 +214,7 @@ impl Reader<'_> {
                 check: check.and_then(Result::ok).unwrap_or_default(),
                 parameters: own("parameters"),
                 headers: own("headers"),
+                send_reply: send_reply(node),
                 sql: own("sql")?,
                 reply: own("reply"),
                 reply_mode: match lower(field("replyMode")).as_deref() {
@@ -352,6 +353,14 @@ fn options(node: &Node) -> Vec<(String, String)> {
     entries
         .filter_map(|(key, value)| Some((text(key)?, text(value)?)))
         .collect()
+}
+
+/// Conditions and their replies.
+fn send_reply(node: &Node) -> Vec<(String, String)> {
+    let pairs = node.get("sendReply").map(Node::elements);
+    let text = |node: &Node, key| node.get(key)?.text().map(str::to_owned);
+    let pair = |node| Some((text(node, "when")?, text(node, "reply")?));
+    pairs.unwrap_or_default().iter().filter_map(pair).collect()
 }
 
 fn lower(text: Option<&str>) -> Option<String> {

@@ -146,6 +146,12 @@ const SERVICE: Kind = Kind::Map(&[
         Kind::Text,
         "Header fields as columns: `x_user STRING` is `X-User`.",
     ),
+    key(
+        "sendReply",
+        Kind::List(&SEND_REPLY),
+        "Replies to requests that do not get as far as the query; the first whose condition is true \
+         answers.",
+    ),
     required(
         "sql",
         Kind::Text,
@@ -183,6 +189,19 @@ const SERVICE: Kind = Kind::Map(&[
         "tests",
         Kind::List(&CASE),
         "Requests and the replies to them, which `snapback test` compares.",
+    ),
+]);
+
+const SEND_REPLY: Kind = Kind::Map(&[
+    required(
+        "when",
+        Kind::Text,
+        "A condition over the columns of a request: `value IS NULL`.",
+    ),
+    required(
+        "reply",
+        Kind::Text,
+        "The reply, an expression over them: `string_to_response('the value is missing', 400)`.",
     ),
 ]);
 

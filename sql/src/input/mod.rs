@@ -134,15 +134,13 @@ impl Input {
     fn add(&mut self, request: &Request<'_>) -> Result<(), Refused> {
         let bytes = request.body().len();
         if bytes > MOST_BYTES - self.bytes {
-            return Err(match self.rows {
-                0 => Refused::TooLarge {
-                    limit_bytes: MOST_BYTES,
-                },
-                _ => Refused::NoRoom,
-            });
+            return Err(self.too_large());
         }
         if let Some(body) = &mut self.body {
             body.push(request.body())?;
+        }
+        if self.starts.is_some() && self.bytes_of(request) > MOST_BYTES - self.bytes {
+            return Err(self.too_large());
         }
         if let Some(WholeBody::Text(_)) = self.whole_body
             && std::str::from_utf8(request.body()).is_err()
@@ -155,13 +153,45 @@ impl Input {
         headers.map_err(Refused::Header)
     }
 
+    fn too_large(&self) -> Refused {
+        match self.rows {
+            0 => Refused::TooLarge {
+                limit_bytes: MOST_BYTES,
+            },
+            _ => Refused::NoRoom,
+        }
+    }
+
+    /// How many bytes the request is in the batch that was offered last: each of its rows repeats what
+    /// is read of the request itself, and columns of texts end at 2 GiB.
+    fn bytes_of(&self, request: &Request<'_>) -> usize {
+        let body = request.body().len();
+        let (Some(starts), Some(columns)) = (&self.starts, &self.body) else {
+            return body;
+        };
+        let reads = |what: fn(&Source) -> bool| self.reads.columns.iter().any(what);
+        let of_head = |source: &Source| matches!(source, Source::Query(_) | Source::Header(_));
+        let reads_request = reads(|source| *source == Source::Request);
+        let mut repeated = 0;
+        if reads_request || reads(of_head) {
+            let fields = request.headers().iter();
+            let fields = fields.map(|(name, value)| name.len() + value.len());
+            repeated += request.target().len() + fields.sum::<usize>();
+        }
+        if reads_request {
+            repeated += body;
+        }
+        let rows = columns.rows() - starts.last().copied().unwrap_or_default();
+        body + rows as usize * repeated
+    }
+
     /// The row that was offered stays.
     pub(crate) fn keep(&mut self, request: &Request<'_>) {
+        self.bytes += self.bytes_of(request);
         self.rows += 1;
         if let (Some(starts), Some(body)) = (&mut self.starts, &self.body) {
             starts.push(body.rows());
         }
-        self.bytes += request.body().len();
         if let Some(id) = &mut self.id {
             id.push(request.id());
         }

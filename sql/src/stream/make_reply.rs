@@ -107,9 +107,33 @@ impl<S: HasMode, O> ColumnStream<S, O> {
     /// # }
     /// ```
     pub fn send_reply(mut self, expression: Expr) -> Result<Self> {
-        let plan = self.frame()?.select(vec![expression])?.into_parts().1;
+        let frame = self.frame()?;
+        let plan = frame.clone().select(vec![expression])?.into_parts().1;
         self.early.push(plan);
+        // What is parsed is settled by the first plan over it.
+        self.steps = Some(frame);
         Ok(self)
+    }
+
+    /// An expression in SQL over the columns that there are now, as Spark's `expr`.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no expression, or names what there is not.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let stream = Pipeline::detached().columns().parse_request("value INT")?;
+    /// let missing = stream.expr("CASE WHEN value IS NULL THEN 'no value' END")?;
+    /// let mut service = stream.send_reply(missing)?.make_reply(col("value"))?.test();
+    /// service.post(r#"{"value":null}"#).expect(200, "no value");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn expr(&self, sql: &str) -> Result<Expr> {
+        Ok(self.frame()?.parse_sql_expr(sql)?)
     }
 
     /// Answers each request with all columns but its `id` and itself: a single one as

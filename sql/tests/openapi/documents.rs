@@ -233,3 +233,57 @@ fn the_plan_tells_whether_rows_may_go() -> Result<()> {
     ));
     Ok(())
 }
+
+/// Each reply from the middle of the pipeline is one that may come.
+#[test]
+fn early_replies_are_described() -> Result<()> {
+    let replies = |early: Expr| -> Result<Description> {
+        let pipeline = Pipeline::detached()
+            .columns()
+            .parse_request("n INT, k STRING")?
+            .send_reply(when(col("n").is_null(), early).end()?)?
+            .make_reply(col("k"))?;
+        Ok(describe(pipeline))
+    };
+    let text = replies(lit(7))?;
+    let kinds: Vec<_> = text
+        .replies
+        .iter()
+        .map(|reply| &*reply.content_type)
+        .collect();
+    assert_eq!(kinds, ["application/json", "text/plain; charset=utf-8"]);
+    assert!(!text.answers_freely && !text.may_be_unanswered);
+    assert!(replies(string_to_response(lit("no"), lit(400)))?.answers_freely);
+    Ok(())
+}
+
+#[test]
+fn arrays_of_rows_are_described() -> Result<()> {
+    let described = |mode: Option<ReplyMode>| -> Result<Description> {
+        let stream = Pipeline::detached()
+            .columns()
+            .parse_rows("n INT NOT NULL")?
+            .filter(col("n").gt(lit(0)))?;
+        let stream = match mode {
+            Some(mode) => stream.reply_mode(mode),
+            None => stream,
+        };
+        Ok(describe(stream.make_reply(col("n"))?))
+    };
+    let array = described(None)?;
+    let row = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "n": { "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX },
+        },
+        "required": ["n"],
+    });
+    let expected = serde_json::json!({ "anyOf": [{ "type": "array", "items": row }, row] });
+    assert_eq!(*body(&array), expected);
+    assert_eq!(array.replies[0].schema["items"], row);
+    assert!(!array.may_be_unanswered, "an empty array is one");
+    let first = described(Some(ReplyMode::First))?;
+    assert_eq!(first.replies[0].schema, row);
+    assert!(first.may_be_unanswered);
+    Ok(())
+}
