@@ -249,7 +249,7 @@ fn early_replies_are_described() -> Result<()> {
     let kinds: Vec<_> = text
         .replies
         .iter()
-        .map(|reply| &*reply.content_type)
+        .map(|reply| reply.content_type)
         .collect();
     assert_eq!(kinds, ["application/json", "text/plain; charset=utf-8"]);
     assert!(!text.answers_freely && !text.may_be_unanswered);
