@@ -133,7 +133,7 @@ fn a_comparison_measures_each_pair_in_each_round() {
         "--against=floor-spin",
         "--against=placed={self} floor --listen 127.0.0.1:{port}",
         "--rounds=2",
-        "--duration=20ms",
+        "--duration=100ms",
         "--warmup=5ms",
         "--scenarios=single,c64,pipeline16,open",
         "--rate=1000",
