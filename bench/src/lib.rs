@@ -19,6 +19,7 @@ pub mod compare;
 pub mod floor;
 pub mod footprint;
 pub mod hostile;
+pub mod lab;
 pub mod load;
 pub mod lossless;
 pub mod output;

@@ -1,0 +1,124 @@
+//! The mark of epochs: how long the turn takes that cuts one, and what a checkpoint each second does to
+//! the tail.
+
+use std::error::Error;
+use std::time::Duration;
+
+use super::Lab;
+use super::over_time::{Epoch, epochs};
+use super::servers::Ours;
+use crate::address::Target;
+use crate::alternate::{AlternateArguments, alternate};
+use crate::compare::{Server, Spread};
+use crate::load::{Arrivals, LoadOptions, run};
+use crate::process::pin;
+use crate::{HELLO_PATH, HELLO_REPLY};
+
+/// How far apart the epochs are whose cuts are looked at.
+const TRIGGER_MS: u32 = 10;
+
+/// Requests per second meanwhile.
+const RATE_PER_S: f64 = 20_000.0;
+
+/// The ends of turns at which epochs were cut, alone and with a tee that takes a hundredth of a second's
+/// requests over.
+pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
+    let cuts = lab.extent.cuts;
+    let checkpoint = lab.scratch.path().join("checkpoint-of-cuts");
+    let mut rows = Vec::new();
+    for (name, more) in [("a checkpoint", ""), ("a checkpoint and a tee", " --tee")] {
+        let ours = Ours::hello("snapback", "blocking").checkpoint(&checkpoint);
+        let trigger = format!("--trigger-ms {TRIGGER_MS} --progress {{progress}}{more}");
+        let epochs = cut_under_load(lab, &ours.with(&trigger))?;
+        let ends_us = epochs.iter().flat_map(|epoch| &epoch.partitions);
+        let mut ends_us: Vec<_> = ends_us.map(|p| p.longest_end_of_turn_us).collect();
+        ends_us.sort_by(f64::total_cmp);
+        ends_us.truncate(ends_us.len().min(cuts as usize));
+        let at = |part: f64| {
+            let last = ends_us.len().saturating_sub(1) as f64;
+            ends_us.get((part * last).round() as usize).copied().unwrap_or(f64::NAN)
+        };
+        rows.push(vec![
+            name.to_owned(),
+            ends_us.len().to_string(),
+            format!("{:.1}", at(0.5)),
+            format!("{:.1}", at(0.9)),
+            format!("{:.1}", at(0.99)),
+            format!("{:.1}", at(1.0)),
+        ]);
+        lab.keep(&name.replace("a ", "").replace(' ', "-"), &ends_us)?;
+        lab.figure(format!("end of turn at a cut, {name}, p99 µs"), at(0.99));
+    }
+    lab.report.text(format!(
+        "## The turn that cuts an epoch\n\nAn epoch each {TRIGGER_MS} ms under {RATE_PER_S} requests per second, \
+         blocking: how long a partition's end of turn took in which it handed an epoch over, by its own clock. \
+         The tee also hands over every request and reply of the epoch.",
+    ));
+    let header = ["with", "cuts", "p50 µs", "p90 µs", "p99 µs", "longest µs"];
+    lab.report.table(&header, rows.into_iter());
+    Ok(())
+}
+
+/// The epochs of a server under load, as many as the extent says.
+fn cut_under_load(lab: &Lab, ours: &Ours<'_>) -> Result<Vec<Epoch>, Box<dyn Error>> {
+    pin(lab.server_core)?;
+    let contender = ours.contender();
+    let server = Server::start(&contender, lab.server_core)?;
+    let target = Target {
+        address: server.address().clone(),
+        host: "localhost".into(),
+        path: HELLO_PATH.into(),
+    };
+    // Some more than needed: records of the last epochs are yet to be written when the load ends.
+    let cuts = u64::from(lab.extent.cuts) * 11 / 10 + 20;
+    let report = run(&LoadOptions {
+        connections: 32,
+        rate: Some(RATE_PER_S),
+        arrivals: Arrivals::Poisson,
+        duration: Duration::from_millis(cuts * u64::from(TRIGGER_MS)),
+        warmup: lab.extent.warmup,
+        core: Some(lab.load_core),
+        expect_body: Some(HELLO_REPLY.as_bytes().into()),
+        ..LoadOptions::new(target)
+    })?;
+    if report.errors.total() > 0 {
+        return Err(format!("{}: {:?}", contender.name(), report.errors).into());
+    }
+    epochs(server.progress().ok_or("the server was asked for its progress")?)
+}
+
+/// A checkpoint each second against none, in many rounds.
+pub(super) fn with_and_without(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
+    let checkpoint = lab.scratch.path().join("checkpoint-alternating");
+    let base = Ours::hello("none", "blocking");
+    let against = Ours::hello("checkpoint", "blocking").checkpoint(&checkpoint);
+    // Two epochs a window.
+    let window = match lab.extent.name {
+        "smoke" => lab.extent.over_time,
+        _ => Duration::from_secs(2),
+    };
+    let outcome = alternate(&AlternateArguments {
+        windows: lab.extent.epoch_rounds,
+        window,
+        rate: RATE_PER_S,
+        server_core: lab.server_core,
+        load_core: lab.load_core,
+        ..AlternateArguments::new(base.contender(), against.contender())
+    })?;
+    lab.report.text(format!(
+        "## A checkpoint each second against none\n\n{RATE_PER_S} requests per second, open loop, blocking. All three \
+         servers stay up on one core and are loaded in turns, {} windows of {} s each, so that each ratio is \
+         between neighbours in time; in brackets the 95 % confidence interval of the median.",
+        lab.extent.epoch_rounds,
+        window.as_secs_f64(),
+    ));
+    lab.report.text(outcome.tables());
+    lab.keep("alternate", &outcome)?;
+    let [again, with] = [1, 2].map(|index| {
+        let windows = outcome.windows.iter();
+        Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us)).median
+    });
+    lab.figure("p99 with a checkpoint × without", with);
+    lab.figure("p99 with a checkpoint × without, A/A", again);
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! How the cost grows with the work: connections, bodies, operators, partitions.
+
+use std::error::Error;
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Lab;
+use super::plot::{Line, Scale, lines};
+use super::servers::Ours;
+use crate::HELLO_PATH;
+use crate::address::Target;
+use crate::compare::{Contender, Server, Spread};
+use crate::footprint::Footprint;
+use crate::load::{Arrivals, Body, Edge, LoadOptions, Percentiles, run_observed};
+use crate::process::{pin, process_cpu_ns};
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Point {
+    latency: Percentiles,
+    throughput_per_s: f64,
+    cpu_us_per_request: f64,
+    rss_mib: f64,
+}
+
+/// What was measured at the places of one kind of growth, in each round.
+#[derive(Serialize)]
+struct Growth {
+    what: String,
+    places: Vec<String>,
+    rounds: Vec<Vec<Point>>,
+}
+
+impl Growth {
+    /// The median over the rounds of a figure at each place.
+    fn medians(&self, figure: impl Fn(&Point) -> f64) -> Vec<f64> {
+        (0..self.places.len())
+            .map(|place| Spread::of(self.rounds.iter().map(|round| figure(&round[place]))).median)
+            .collect()
+    }
+}
+
+/// One place: the server, and the load on it.
+struct Place {
+    name: String,
+    server: Contender,
+    connections: usize,
+    rate: Option<f64>,
+    body: Body,
+}
+
+/// Rounds over all places of one kind, so that a drift of the machine is shared by all.
+const ROUNDS: u32 = 5;
+
+/// All kinds of growth.
+pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
+    let smoke = lab.extent.name == "smoke";
+    lab.report.text("## As the work grows");
+    let hello = || Ours::hello("snapback", "blocking");
+    let body = |bytes: usize| -> Body {
+        let text = "x".repeat(bytes.saturating_sub(19));
+        Arc::from(format!("{{\"foo\":\"{text}\",\"bar\":42}}").into_bytes())
+    };
+    let place = |name: String, server: Contender| Place {
+        name,
+        server,
+        connections: 32,
+        rate: Some(10_000.0),
+        body: body(30),
+    };
+
+    let counts: &[usize] = match smoke {
+        true => &[1, 100],
+        false => &[1, 10, 100, 1_000, 10_000],
+    };
+    let places = counts.iter().map(|&connections| Place {
+        connections,
+        ..place(connections.to_string(), hello().contender())
+    });
+    grow(
+        lab,
+        "connections",
+        "10,000 requests per second, open loop, Poisson arrivals, over so many connections.",
+        places.collect(),
+    )?;
+
+    let sizes: &[(&str, usize, f64)] = &[
+        ("30 B", 30, 1_000.0),
+        ("1 KiB", 1 << 10, 1_000.0),
+        ("16 KiB", 1 << 14, 1_000.0),
+        ("128 KiB", 1 << 17, 500.0),
+        ("1 MiB", 1 << 20, 100.0),
+    ];
+    let places = sizes.iter().map(|&(name, bytes, rate)| Place {
+        connections: 8,
+        rate: Some(rate),
+        body: body(bytes),
+        ..place(name.to_owned(), hello().contender())
+    });
+    grow(
+        lab,
+        "body",
+        "The text in the body grows; 1,000 requests per second, 500 at 128 KiB and 100 at 1 MiB, over 8 connections.",
+        places.collect(),
+    )?;
+
+    let places = [1, 5, 20].map(|operators| Place {
+        connections: 64,
+        rate: None,
+        ..place(
+            operators.to_string(),
+            hello().with(&format!("--operators {operators}")).contender(),
+        )
+    });
+    grow(
+        lab,
+        "operators",
+        "So many `map`s in the chain; 64 connections, closed loop.",
+        places.into(),
+    )?;
+
+    let places = [1, 2].map(|partitions| Place {
+        connections: 64,
+        rate: None,
+        ..place(
+            partitions.to_string(),
+            hello().with(&format!("--partitions {partitions}")).contender(),
+        )
+    });
+    grow(
+        lab,
+        "partitions",
+        "So many partitions, all on the server's core, since the load has the other one; 64 connections, closed loop. \
+         It tells what partitions cost each other, not what a second core gives.",
+        places.into(),
+    )
+}
+
+/// Measures all places in each round, forwards and backwards in turns.
+fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<(), Box<dyn Error>> {
+    let rounds = match lab.extent.name {
+        "smoke" => 1,
+        _ => ROUNDS,
+    };
+    let mut measured = Vec::new();
+    for round in 0..rounds {
+        let mut points = Vec::new();
+        let forwards = round % 2 == 0;
+        let order: Box<dyn Iterator<Item = &Place>> = match forwards {
+            true => Box::new(places.iter()),
+            false => Box::new(places.iter().rev()),
+        };
+        for place in order {
+            points.push(measure(lab, place)?);
+        }
+        if !forwards {
+            points.reverse();
+        }
+        measured.push(points);
+        eprintln!("{what}: round {} of {rounds} done", round + 1);
+    }
+    let growth = Growth {
+        what: what.to_owned(),
+        places: places.iter().map(|place| place.name.clone()).collect(),
+        rounds: measured,
+    };
+    lab.report.text(format!("### By {what}\n\n{about} Medians of {rounds} rounds."));
+    let figures: [(&str, fn(&Point) -> f64, usize); 6] = [
+        ("p50 µs", |point| point.latency.p50_us, 1),
+        ("p99 µs", |point| point.latency.p99_us, 1),
+        ("p99.9 µs", |point| point.latency.p99_9_us, 0),
+        ("req/s", |point| point.throughput_per_s, 0),
+        ("CPU µs/req", |point| point.cpu_us_per_request, 2),
+        ("RSS MiB", |point| point.rss_mib, 1),
+    ];
+    let columns: Vec<_> = figures
+        .iter()
+        .map(|(_, figure, _)| growth.medians(figure))
+        .collect();
+    let header: Vec<_> = iter::once(what).chain(figures.map(|(name, _, _)| name)).collect();
+    let rows = growth.places.iter().enumerate().map(|(place, name)| {
+        let cells = columns.iter().zip(figures);
+        let cells = cells.map(|(column, (_, _, digits))| format!("{:.digits$}", column[place]));
+        iter::once(name.clone()).chain(cells).collect()
+    });
+    lab.report.table(&header, rows);
+    let line = |name: &str, column: &[f64]| Line {
+        name: name.to_owned(),
+        points: column.iter().copied().enumerate().collect(),
+    };
+    let drawn = [
+        line("p50", &columns[0]),
+        line("p99", &columns[1]),
+        line("CPU per request", &columns[4]),
+    ];
+    let svg = lines(what, "µs", &growth.places, &drawn, Scale::Logarithmic)?;
+    lab.report.picture(&format!("growth-{what}"), &format!("By {what}, µs."), svg);
+    lab.keep(&format!("growth-{what}"), &growth)
+}
+
+fn measure(lab: &Lab, place: &Place) -> Result<Point, Box<dyn Error>> {
+    pin(lab.server_core)?;
+    let server = Server::start(&place.server, lab.server_core)?;
+    let target = Target {
+        address: server.address().clone(),
+        host: "localhost".into(),
+        path: HELLO_PATH.into(),
+    };
+    // Rare requests need a longer look.
+    let duration = match place.rate {
+        Some(rate) if rate < 1_000.0 => lab.extent.duration * 3,
+        _ => lab.extent.duration.max(Duration::from_millis(100)),
+    };
+    let options = LoadOptions {
+        connections: place.connections,
+        rate: place.rate,
+        arrivals: Arrivals::Poisson,
+        duration,
+        warmup: lab.extent.warmup,
+        core: Some(lab.load_core),
+        body: place.body.clone(),
+        ..LoadOptions::new(target)
+    };
+    let mut cpu_ns = [0; 2];
+    let mut footprint = Footprint::default();
+    let report = run_observed(&options, |edge| {
+        // A server that died shows as errors of the load.
+        cpu_ns[usize::from(edge == Edge::End)] = process_cpu_ns(server.pid()).unwrap_or(0);
+        footprint = Footprint::of(server.pid()).unwrap_or_default();
+    })?;
+    if report.errors.total() > 0 {
+        return Err(format!("{} at {}: {:?}", place.server.name(), place.name, report.errors).into());
+    }
+    Ok(Point {
+        latency: report.latency,
+        throughput_per_s: report.throughput_per_s,
+        cpu_us_per_request: (cpu_ns[1] - cpu_ns[0]) as f64 / 1e3 / report.completed.max(1) as f64,
+        rss_mib: footprint.rss_bytes as f64 / f64::from(1 << 20),
+    })
+}

@@ -1,0 +1,175 @@
+//! All runs in one page: what each found, and where the figures go.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::page::{Pictures, page};
+use super::plot::{Line, Scale, lines};
+
+/// What the index needs to know of a run; `summary.json` in its folder.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Summary {
+    /// In seconds since 1970.
+    pub(super) started_unix_s: u64,
+    pub(super) commit: String,
+    /// `short` or `full`; what is only for show is not in the index.
+    pub(super) extent: String,
+    pub(super) cpu: String,
+    pub(super) kernel: String,
+    pub(super) figures: Vec<Figure>,
+}
+
+/// A figure of which the trend is of interest.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Figure {
+    pub(super) name: String,
+    pub(super) value: f64,
+}
+
+/// How many of the newest runs are in the picture.
+const SHOWN: usize = 30;
+
+/// Writes `index.html` over all runs in the folder of reports.
+///
+/// # Errors
+/// A summary is no JSON, or the page cannot be written; a folder without a summary is left out.
+pub(super) fn write(reports: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(reports).map_err(|error| named(reports, &error))? {
+        let folder = entry?.path();
+        let path = folder.join("summary.json");
+        let Ok(json) = fs::read(&path) else { continue };
+        let summary: Summary = serde_json::from_slice(&json).map_err(|error| named(&path, &error))?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        runs.push((name.into_owned(), summary));
+    }
+    runs.sort_by_key(|(_, summary)| summary.started_unix_s);
+    let (markdown, pictures) = content(&runs)?;
+    let path = reports.join("index.html");
+    let html = page("Latency reports", &markdown, &pictures);
+    fs::write(&path, html).map_err(|error| named(&path, &error))?;
+    Ok(path)
+}
+
+fn named(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// The text of the page; runs come oldest first.
+fn content(runs: &[(String, Summary)]) -> Result<(String, Pictures), Box<dyn Error>> {
+    let mut text = String::from(
+        "# Latency reports\n\nEach row is a run, the newest first; each ratio is of medians of pairs that were measured \
+         back to back, and *A/A* beside it is the base against itself, the noise. Ratios travel between machines, \
+         absolute figures do not.\n\n",
+    );
+    // Every name, in the order in which it first came up.
+    let mut names: Vec<&str> = Vec::new();
+    for figure in runs.iter().flat_map(|(_, summary)| &summary.figures) {
+        if !names.contains(&figure.name.as_str()) {
+            names.push(&figure.name);
+        }
+    }
+    text.push_str("| run | extent | machine |");
+    for name in &names {
+        text.push_str(&format!(" {name} |"));
+    }
+    text.push_str(&format!("\n|{}\n", "---|".repeat(names.len() + 3)));
+    let value = |summary: &Summary, name: &str| {
+        let found = summary.figures.iter().find(|figure| figure.name == name);
+        found.map(|figure| figure.value)
+    };
+    for (folder, summary) in runs.iter().rev() {
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(summary.started_unix_s));
+        text.push_str(&format!(
+            "| [{date}, {}]({folder}/report.html) | {} | {}, Linux {} |",
+            summary.commit, summary.extent, summary.cpu, summary.kernel
+        ));
+        for name in &names {
+            match value(summary, name) {
+                Some(value) => text.push_str(&format!(" {value:.3} |")),
+                None => text.push_str(" |"),
+            }
+        }
+        text.push('\n');
+    }
+    let newest = &runs[runs.len().saturating_sub(SHOWN)..];
+    let labels: Vec<_> = newest.iter().map(|(_, summary)| summary.commit.clone()).collect();
+    let is_ratio = |name: &&&str| name.contains('×') && !name.ends_with("A/A");
+    let trends: Vec<_> = names
+        .iter()
+        .filter(is_ratio)
+        .map(|name| Line {
+            name: (*name).to_owned(),
+            points: newest
+                .iter()
+                .enumerate()
+                .filter_map(|(place, (_, summary))| Some((place, value(summary, name)?)))
+                .collect(),
+        })
+        .collect();
+    let mut pictures = Pictures::new();
+    if !trends.is_empty() {
+        let svg = lines("commit", "× base", &labels, &trends, Scale::FromZero)?;
+        pictures.insert("trend.svg".to_owned(), svg);
+        text.push_str("\n![The ratios of the newest runs, the newest to the right.](trend.svg)\n");
+    }
+    Ok((text, pictures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(started_unix_s: u64, figures: &[(&str, f64)]) -> Summary {
+        let figures = figures.iter().map(|&(name, value)| Figure {
+            name: name.to_owned(),
+            value,
+        });
+        Summary {
+            started_unix_s,
+            commit: format!("c{started_unix_s}"),
+            extent: "short".to_owned(),
+            cpu: "a CPU".to_owned(),
+            kernel: "6".to_owned(),
+            figures: figures.collect(),
+        }
+    }
+
+    #[test]
+    fn runs_are_shown_newest_first_and_may_differ_in_their_figures() {
+        let reports = tempfile::tempdir().expect("a folder");
+        let runs = [run(2, &[("p50 × floor", 1.25), ("new", 3.0)]), run(1, &[("p50 × floor", 1.5)])];
+        for summary in &runs {
+            let folder = reports.path().join(format!("run-{}", summary.started_unix_s));
+            fs::create_dir(&folder).expect("a folder");
+            let json = serde_json::to_vec(summary).expect("JSON");
+            fs::write(folder.join("summary.json"), json).expect("written");
+        }
+        fs::create_dir(reports.path().join("older")).expect("a folder without a summary");
+        let page = fs::read_to_string(write(reports.path()).expect("an index")).expect("a page");
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+        assert!(place("run-2/report.html") < place("run-1/report.html"));
+        for text in ["1.250", "1.500", "3.000", "<svg", "c1"] {
+            place(text);
+        }
+    }
+
+    #[test]
+    fn a_summary_that_is_no_json_is_named() {
+        let reports = tempfile::tempdir().expect("a folder");
+        fs::create_dir(reports.path().join("a")).expect("a folder");
+        fs::write(reports.path().join("a/summary.json"), "{").expect("written");
+        let error = write(reports.path()).expect_err("no JSON").to_string();
+        assert!(error.contains("a/summary.json: "), "{error}");
+    }
+
+    #[test]
+    fn no_runs_are_a_page_too() {
+        let reports = tempfile::tempdir().expect("a folder");
+        write(reports.path()).expect("an index");
+    }
+}
