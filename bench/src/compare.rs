@@ -4,8 +4,11 @@
 //! server's core; the order within a pair turns around from round to round, so that a drift of the
 //! machine favours neither. What counts is the median of the ratios within the pairs, beside the
 //! same ratio of the base with itself (A/A): a difference inside the A/A spread is none.
+//!
+//! A server may also run already, started by somebody else: it is then only asked.
 
 mod contender;
+mod entrant;
 mod scenario;
 mod table;
 
@@ -22,26 +25,28 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 pub use contender::{Contender, ContenderError, Server};
+pub use entrant::{Entered, Entrant, Outsider};
 pub use scenario::Scenario;
 pub use table::{Spread, markdown};
 
-use crate::address::Target;
 use crate::load::{Edge, LoadOptions, parse_duration, recorded, run_observed};
 use crate::output;
-use crate::process::{pin, process_cpu_ns};
+use crate::process::pin;
 use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What to compare, and how.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArguments {
-    /// The server that all others are compared with: `floor`, `floor-spin`, `nginx`, or
-    /// NAME=COMMAND. In a command `{self}` is this program, `{core}` the server's core and
-    /// `{port}` a free port; without `{port}` it must print `listening on ADDRESS`.
-    #[arg(long, default_value = "floor")]
-    base: Contender,
+    /// The server that all others are compared with: `floor`, `floor-spin`, `nginx`, NAME=COMMAND
+    /// or NAME=URL. In a command `{self}` is this program, `{core}` the server's core and `{port}`
+    /// a free port; without `{port}` it must print `listening on ADDRESS`. A URL, `http://…` or
+    /// `unix:/socket:/path`, is that of a server which runs already; with `,pid=PID` behind it the
+    /// CPU time is that of this process, otherwise it is unknown.
+    #[arg(long, value_name = "SERVER", default_value = "floor")]
+    base: Entrant,
     /// A server to compare with it, given like the base; may be repeated.
     #[arg(long, value_name = "SERVER")]
-    against: Vec<Contender>,
+    against: Vec<Entrant>,
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "single,c64")]
     scenarios: Vec<Scenario>,
@@ -63,7 +68,7 @@ pub struct CompareArguments {
     /// The core of the load generator.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
-    /// The path to ask for.
+    /// The path to ask for, where no URL says another.
     #[arg(long, default_value = HELLO_PATH)]
     path: String,
     /// Take any body for an answer; by default it must be that of the workload.
@@ -82,10 +87,11 @@ pub struct Measurement {
     pub p99_us: f64,
     pub p99_9_us: f64,
     pub throughput_per_s: f64,
-    /// Of the server, all its threads, user and system.
-    pub cpu_us_per_request: f64,
-    /// Cores' worth of CPU time that the server used.
-    pub server_busy: f64,
+    /// Of the server, all its threads, user and system; unknown of a server that runs elsewhere
+    /// and whose process was not named.
+    pub cpu_us_per_request: Option<f64>,
+    /// Cores' worth of CPU time that the server used; unknown likewise.
+    pub server_busy: Option<f64>,
     /// The part of the time in which the load generator had something to do.
     pub load_busy: f64,
     pub errors: u64,
@@ -194,7 +200,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<Comparison, Box<dyn Error
 fn measure_pair(
     arguments: &CompareArguments,
     scenario: Scenario,
-    other: &Contender,
+    other: &Entrant,
     round: u32,
     histograms: &mut Histograms,
 ) -> Result<Pair, Box<dyn Error>> {
@@ -202,9 +208,9 @@ fn measure_pair(
     if round % 2 == 1 {
         measured.reverse();
     }
-    let mut run = |(contender, is_base): (&Contender, bool)| {
-        let (measurement, histogram) = measure(arguments, contender, scenario)?;
-        let key = (scenario, contender.name().to_owned(), is_base);
+    let mut run = |(entrant, is_base): (&Entrant, bool)| {
+        let (measurement, histogram) = measure(arguments, entrant, scenario)?;
+        let key = (scenario, entrant.name().to_owned(), is_base);
         match histograms.entry(key) {
             Entry::Vacant(none) => drop(none.insert(histogram)),
             Entry::Occupied(mut all) => all.get_mut().add(&histogram)?,
@@ -228,38 +234,34 @@ fn measure_pair(
 /// Starts a server, loads it and stops it: a server that spins must not run beside another.
 fn measure(
     arguments: &CompareArguments,
-    contender: &Contender,
+    entrant: &Entrant,
     scenario: Scenario,
 ) -> Result<(Measurement, Histogram<u64>), Box<dyn Error>> {
     // The server inherits the core of the thread that starts it.
     pin(arguments.server_core)?;
-    let server = Server::start(contender, arguments.server_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: arguments.path.clone(),
-    };
+    let server = entrant.enter(arguments.server_core, &arguments.path)?;
     let options = LoadOptions {
         duration: arguments.duration,
         warmup: arguments.warmup,
         core: Some(arguments.load_core),
         expect_body: (!arguments.any_body).then(|| HELLO_REPLY.as_bytes().into()),
-        ..scenario.load(target, arguments.rate)
+        ..scenario.load(server.target().clone(), arguments.rate)
     };
-    let mut cpu_ns = [0; 2];
+    let mut cpu_ns = [None; 2];
     let report = run_observed(&options, |edge| {
-        // A server that died shows as errors of the load.
-        let now_ns = process_cpu_ns(server.pid()).unwrap_or(0);
-        cpu_ns[usize::from(edge == Edge::End)] = now_ns;
+        cpu_ns[usize::from(edge == Edge::End)] = server.cpu_ns();
     })?;
-    let cpu_us = cpu_ns[1].saturating_sub(cpu_ns[0]) as f64 / 1e3;
+    let [begin_ns, end_ns] = cpu_ns;
+    let cpu_us = begin_ns
+        .zip(end_ns)
+        .map(|(begin_ns, end_ns)| end_ns.saturating_sub(begin_ns) as f64 / 1e3);
     let measurement = Measurement {
         p50_us: report.latency.p50_us,
         p99_us: report.latency.p99_us,
         p99_9_us: report.latency.p99_9_us,
         throughput_per_s: report.throughput_per_s,
-        cpu_us_per_request: cpu_us / report.completed as f64,
-        server_busy: cpu_us / 1e6 / report.window_s,
+        cpu_us_per_request: cpu_us.map(|cpu_us| cpu_us / report.completed as f64),
+        server_busy: cpu_us.map(|cpu_us| cpu_us / 1e6 / report.window_s),
         load_busy: report.busy,
         errors: report.errors.total(),
     };

@@ -1,7 +1,15 @@
 //! Servers that others wrote, with the workload `hello`, on one worker each.
+//!
+//! Each is written as its own documentation shows it, with the settings that its users would choose
+//! for latency, and no more.
+
+mod actix_web;
+mod axum;
+mod hyper;
+mod may_minihttp;
 
 use std::error::Error;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -20,11 +28,32 @@ pub struct RivalArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Rival {
+    /// hyper on a single-threaded tokio, without a framework.
+    Hyper,
     /// axum on a single-threaded tokio.
     Axum,
+    /// actix-web with one worker.
+    ActixWeb,
     /// may_minihttp with one worker.
     #[value(name = "may_minihttp")]
     MayMinihttp,
+}
+
+impl Rival {
+    /// What `snapback-bench rival` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Rival::Hyper => "hyper",
+            Rival::Axum => "axum",
+            Rival::ActixWeb => "actix-web",
+            Rival::MayMinihttp => "may_minihttp",
+        }
+    }
+}
+
+/// What `snapback-bench rival` calls the servers that it can be.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    Rival::value_variants().iter().map(|rival| rival.name())
 }
 
 #[derive(Deserialize)]
@@ -53,76 +82,32 @@ impl From<Hello> for FooLength {
 /// # Errors
 /// It cannot listen.
 pub fn main(arguments: &RivalArguments) -> Result<ExitCode, Box<dyn Error>> {
-    match arguments.rival {
-        Rival::Axum => axum(arguments.listen)?,
-        Rival::MayMinihttp => may_minihttp(arguments.listen)?,
-    }
+    let serve = match arguments.rival {
+        Rival::Hyper => hyper::serve,
+        Rival::Axum => axum::serve,
+        Rival::ActixWeb => actix_web::serve,
+        Rival::MayMinihttp => may_minihttp::serve,
+    };
+    serve(arguments.listen)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn axum(listen: SocketAddr) -> io::Result<()> {
-    use axum::routing::post;
-    use axum::serve::ListenerExt;
-    use axum::{Json, Router};
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// A tokio that has the thread it is called on, and no other.
+fn single_threaded() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let answer = |Json(hello): Json<Hello>| async { Json(FooLength::from(hello)) };
-        let router: Router = Router::new().route(crate::HELLO_PATH, post(answer));
-        let listener = tokio::net::TcpListener::bind(listen)
-            .await?
-            .tap_io(|stream| {
-                // Without it each reply may wait for an acknowledgement.
-                let _ = stream.set_nodelay(true);
-            });
-        axum::serve(listener, router).await
-    })
+        .build()
 }
 
-#[derive(Clone)]
-struct Minihttp;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl may_minihttp::HttpService for Minihttp {
-    fn call(
-        &mut self,
-        request: may_minihttp::Request<'_, '_, '_>,
-        response: &mut may_minihttp::Response<'_>,
-    ) -> io::Result<()> {
-        let mut body = Vec::new();
-        request.body().read_to_end(&mut body)?;
-        match serde_json::from_slice::<Hello>(&body) {
-            Ok(hello) => {
-                response.header("Content-Type: application/json");
-                let out = response.body_mut();
-                serde_json::to_writer(BytesWriter(out), &FooLength::from(hello))?;
-            }
-            Err(_) => {
-                response.status_code(400, "Bad Request");
-            }
+    #[test]
+    fn each_name_is_what_the_command_line_takes() {
+        for (rival, name) in Rival::value_variants().iter().zip(names()) {
+            let value = rival.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), name);
         }
-        Ok(())
     }
-}
-
-struct BytesWriter<'b>(&'b mut bytes::BytesMut);
-
-impl io::Write for BytesWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn may_minihttp(listen: SocketAddr) -> io::Result<()> {
-    may::config().set_workers(1);
-    let server = may_minihttp::HttpServer(Minihttp).start(listen)?;
-    server
-        .join()
-        .map_err(|_| io::Error::other("may_minihttp panicked"))
 }

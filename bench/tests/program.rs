@@ -170,6 +170,50 @@ fn a_comparison_measures_each_pair_in_each_round() {
 }
 
 #[test]
+fn a_server_that_runs_already_is_asked_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("compare.json");
+    let floor = Floor::start();
+    let cores = core_affinity::get_core_ids().expect("the system tells");
+    let core = |core: Option<&core_affinity::CoreId>| core.expect("at least one").id.to_string();
+    let output = run(&[
+        "compare",
+        "--base",
+        &format!("known={},pid={}", floor.url, floor.child.id()),
+        "--against",
+        &format!("unknown={}", floor.url),
+        // The path is that of the URLs.
+        "--path=/elsewhere",
+        "--rounds=1",
+        "--duration=20ms",
+        "--warmup=5ms",
+        "--scenarios=single",
+        "--server-core",
+        &core(cores.first()),
+        "--load-core",
+        &core(cores.last()),
+        "--json",
+        &path.to_string_lossy(),
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("| known again (A/A) |"), "{table}");
+    let comparison = json(&path);
+    let pairs = comparison["pairs"].as_array().expect("pairs");
+    assert_eq!(pairs.len(), 2);
+    for pair in pairs {
+        assert!(pair["base"]["cpu_us_per_request"].is_f64(), "{pair}");
+        let is_unknown = pair["server"] == "unknown";
+        let other = &pair["other"];
+        assert_eq!(other["cpu_us_per_request"].is_null(), is_unknown, "{pair}");
+        assert_eq!(other["server_busy"].is_null(), is_unknown, "{pair}");
+    }
+    // Nobody has stopped it.
+    let output = run(&["load", &floor.url, "--count=10", "--poll-mode=blocking"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn tls_is_measured_beside_plain_http() {
     let arguments = ["tls", "--unpinned", "--pairs", "1", "--half-ms", "20"];
     let output = run(&arguments);

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// A server that can be started: its name, and the command line with its placeholders.
@@ -28,6 +28,34 @@ pub enum ContenderError {
     /// The text is no server.
     #[error("server `{0}`: expected floor, floor-spin, nginx or NAME=COMMAND")]
     Unknown(String),
+    /// A server that runs already cannot be found.
+    #[error("server {name}: {source}")]
+    Url {
+        /// The name of the server.
+        name: String,
+        /// What is wrong with its URL.
+        source: AddressError,
+    },
+    /// What should be the number of its process is none.
+    #[error("server {name}: pid `{pid}`: expected the number of a process")]
+    Pid {
+        /// The name of the server.
+        name: String,
+        /// What was given.
+        pid: String,
+    },
+    /// The process whose CPU time should be read cannot be looked at.
+    #[error(
+        "server {name}: process {pid}: {source}; leave the pid away to measure without CPU time"
+    )]
+    NoProcess {
+        /// The name of the server.
+        name: String,
+        /// The number of the process.
+        pid: u32,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Its program cannot be run.
     #[error("server {name}: cannot run `{program}`: {source}")]
     Run {

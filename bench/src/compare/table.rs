@@ -49,17 +49,20 @@ impl fmt::Display for Spread {
     }
 }
 
-/// A figure of a measurement, and how it is written.
-type Figure = (&'static str, fn(&Measurement) -> f64, usize);
+/// A figure of a measurement, if it is known, and how it is written.
+type Figure = (&'static str, fn(&Measurement) -> Option<f64>, usize);
 
 const FIGURES: [Figure; 6] = [
-    ("p50 µs", |m| m.p50_us, 1),
-    ("p99 µs", |m| m.p99_us, 1),
-    ("req/s", |m| m.throughput_per_s, 0),
+    ("p50 µs", |m| Some(m.p50_us), 1),
+    ("p99 µs", |m| Some(m.p99_us), 1),
+    ("req/s", |m| Some(m.throughput_per_s), 0),
     ("CPU µs/req", |m| m.cpu_us_per_request, 2),
     ("server busy", |m| m.server_busy, 2),
-    ("load busy", |m| m.load_busy, 2),
+    ("load busy", |m| Some(m.load_busy), 2),
 ];
+
+/// What stands where a figure is unknown.
+const UNKNOWN: &str = "–";
 
 /// The figures of which ratios are shown: their places in [`FIGURES`].
 const RATIOS: [usize; 4] = [0, 1, 2, 3];
@@ -127,8 +130,13 @@ fn table(text: &mut String, base: &str, scenario: Scenario, pairs: &[&Pair]) {
         );
         for place in RATIOS {
             let (_, figure, _) = FIGURES[place];
-            let ratios = of_server().map(|pair| figure(&pair.other) / figure(&pair.base));
-            let _ = write!(text, " {} |", Spread::of(ratios));
+            let ratios: Vec<_> = of_server()
+                .filter_map(|pair| Some(figure(&pair.other)? / figure(&pair.base)?))
+                .collect();
+            let _ = match ratios.is_empty() {
+                true => write!(text, " {UNKNOWN} |"),
+                false => write!(text, " {} |", Spread::of(ratios)),
+            };
         }
         text.push('\n');
     }
@@ -137,8 +145,11 @@ fn table(text: &mut String, base: &str, scenario: Scenario, pairs: &[&Pair]) {
 fn medians<'a>(measurements: impl Iterator<Item = &'a Measurement> + Clone) -> String {
     let mut cells = String::new();
     for (_, figure, digits) in FIGURES {
-        let median = Spread::of(measurements.clone().map(figure)).median;
-        let _ = write!(cells, " {median:.digits$} |");
+        let known: Vec<_> = measurements.clone().filter_map(figure).collect();
+        let _ = match known.is_empty() {
+            true => write!(cells, " {UNKNOWN} |"),
+            false => write!(cells, " {:.digits$} |", Spread::of(known).median),
+        };
     }
     cells
 }
@@ -153,8 +164,8 @@ mod tests {
             p99_us: 10.0,
             p99_9_us: 20.0,
             throughput_per_s: 1e6 / p50_us,
-            cpu_us_per_request: 4.0,
-            server_busy: 0.5,
+            cpu_us_per_request: Some(4.0),
+            server_busy: Some(0.5),
             load_busy: 0.25,
             errors: 0,
         }
@@ -175,6 +186,41 @@ mod tests {
         assert!(Spread::of([]).median.is_nan());
     }
 
+    /// The row of a server named `ours`, beside a base named `floor`.
+    fn row(pairs: Vec<Pair>) -> String {
+        let comparison = Comparison {
+            machine: Default::default(),
+            command: Vec::new(),
+            base: "floor".into(),
+            pairs,
+            histograms: Vec::new(),
+        };
+        let table = markdown(&comparison);
+        let row = table.lines().find(|line| line.starts_with("| ours |"));
+        row.expect("a row of ours").to_owned()
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_number() {
+        let other = Measurement {
+            cpu_us_per_request: None,
+            server_busy: None,
+            ..measurement(2.0)
+        };
+        let row = row(vec![Pair {
+            scenario: Scenario::Single,
+            server: "ours".into(),
+            round: 0,
+            base: measurement(1.0),
+            other,
+        }]);
+        assert!(
+            row.starts_with("| ours | 2.0 | 10.0 | 500000 | – | – | 0.25 |"),
+            "{row}"
+        );
+        assert!(row.ends_with("| – |"), "{row}");
+    }
+
     #[test]
     fn ratios_are_those_within_pairs_not_those_of_medians() {
         // The machine slows down tenfold from round to round; the ratio stays two.
@@ -185,18 +231,7 @@ mod tests {
             base: measurement(speed),
             other: measurement(2.0 * speed),
         };
-        let comparison = Comparison {
-            machine: Default::default(),
-            command: Vec::new(),
-            base: "floor".into(),
-            pairs: vec![pair(0, 1.0), pair(1, 10.0), pair(2, 100.0)],
-            histograms: Vec::new(),
-        };
-        let table = markdown(&comparison);
-        let row = table
-            .lines()
-            .find(|line| line.starts_with("| ours |"))
-            .expect("a row of ours");
+        let row = row(vec![pair(0, 1.0), pair(1, 10.0), pair(2, 100.0)]);
         assert!(
             row.starts_with("| ours | 20.0 | 10.0 | 50000 | 4.00 |"),
             "{row}"
