@@ -27,49 +27,76 @@ use crate::{HELLO_PATH, HELLO_REPLY};
 pub struct AlternateArguments {
     /// The server that the other is compared with, as NAME=COMMAND; see `compare`.
     #[arg(long)]
-    base: Contender,
+    pub base: Contender,
     /// The other server.
     #[arg(long)]
-    against: Contender,
+    pub against: Contender,
     /// How many windows each server gets.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
-    windows: u32,
+    pub windows: u32,
     /// How long a window is.
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
-    window: Duration,
+    pub window: Duration,
     /// How long the load runs before each window.
     #[arg(long, value_parser = parse_duration, default_value = "50ms")]
-    warmup: Duration,
+    pub warmup: Duration,
     /// Requests per second, open loop, Poisson arrivals.
     #[arg(long, default_value_t = 20_000.0)]
-    rate: f64,
+    pub rate: f64,
     /// Over how many connections.
     #[arg(long, default_value_t = 32)]
-    connections: usize,
+    pub connections: usize,
     /// The core of the servers.
     #[arg(long, default_value_t = 0)]
-    server_core: usize,
+    pub server_core: usize,
     /// The core of the load generator.
     #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    pub load_core: usize,
     /// Write every window and the raw histograms here, as JSON.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+}
+
+impl AlternateArguments {
+    /// The defaults of the command line.
+    pub fn new(base: Contender, against: Contender) -> AlternateArguments {
+        AlternateArguments {
+            base,
+            against,
+            windows: 120,
+            window: Duration::from_secs(1),
+            warmup: Duration::from_millis(50),
+            rate: 20_000.0,
+            connections: 32,
+            server_core: 0,
+            load_core: 1,
+            json: None,
+        }
+    }
 }
 
 /// A place in the order of servers: the base, the base again, the other.
 const NAMES: [&str; 3] = ["base", "base again (A/A)", "other"];
 
-#[derive(Serialize)]
-struct Alternation {
-    base: String,
-    other: String,
-    rate: f64,
-    window_s: f64,
+/// What the windows gave.
+#[derive(Debug, Serialize)]
+pub struct Alternation {
+    /// The name of the base.
+    pub base: String,
+    /// The name of the other server.
+    pub other: String,
+    /// Requests per second.
+    pub rate: f64,
+    /// How long a window was.
+    pub window_s: f64,
     /// Of each round: base, base again, other.
-    windows: Vec<[Percentiles; 3]>,
+    pub windows: Vec<[Percentiles; 3]>,
     /// All windows of each server together, as (ns, how often).
-    histograms_ns: [Vec<(u64, u64)>; 3],
+    pub histograms_ns: [Vec<(u64, u64)>; 3],
+    /// The same by percentile.
+    pub percentiles: [Percentiles; 3],
+    /// Requests that failed.
+    pub errors: u64,
 }
 
 /// Runs all windows and prints the ratios; fails when any request did.
@@ -77,6 +104,21 @@ struct Alternation {
 /// # Errors
 /// A server does not start or cannot be connected to, or a file cannot be written.
 pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> {
+    let alternation = alternate(arguments)?;
+    output::say(alternation.tables())?;
+    output::write_json(arguments.json.as_deref(), &alternation)?;
+    if alternation.errors > 0 {
+        eprintln!("error: {} requests failed", alternation.errors);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs all windows.
+///
+/// # Errors
+/// A server does not start or cannot be connected to.
+pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn Error>> {
     pin(arguments.server_core)?;
     let start = |contender| Server::start(contender, arguments.server_core);
     let servers = [
@@ -106,23 +148,16 @@ pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> 
         }
     }
     let merged = merged.map(|all| all.expect("there was a window"));
-    print_tables(&windows, &merged);
-    if let Some(path) = &arguments.json {
-        let alternation = Alternation {
-            base: arguments.base.name().to_owned(),
-            other: arguments.against.name().to_owned(),
-            rate: arguments.rate,
-            window_s: arguments.window.as_secs_f64(),
-            windows,
-            histograms_ns: merged.map(|all| recorded(&all)),
-        };
-        output::write_json(Some(path), &alternation)?;
-    }
-    if errors > 0 {
-        eprintln!("error: {errors} requests failed");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(Alternation {
+        base: arguments.base.name().to_owned(),
+        other: arguments.against.name().to_owned(),
+        rate: arguments.rate,
+        window_s: arguments.window.as_secs_f64(),
+        windows,
+        percentiles: merged.each_ref().map(Percentiles::of),
+        histograms_ns: merged.map(|all| recorded(&all)),
+        errors,
+    })
 }
 
 fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport, Box<dyn Error>> {
@@ -143,30 +178,37 @@ fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport,
     })?)
 }
 
-fn print_tables(windows: &[[Percentiles; 3]], merged: &[Histogram<u64>; 3]) {
-    println!("| server | p50 µs | p99 µs | p99.9 µs | max µs |\n|---|---|---|---|---|");
-    for (name, all) in NAMES.iter().zip(merged) {
-        let Percentiles {
-            p50_us,
-            p99_us,
-            p99_9_us,
-            max_us,
-            ..
-        } = Percentiles::of(all);
-        println!("| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} |");
-    }
-    println!(
-        "\nMedian of {} ratios to the base's neighbouring window, and its 95 % confidence interval:\n",
-        windows.len()
-    );
-    println!("| server | p50 | p99 | p99.9 |\n|---|---|---|---|");
-    for (index, name) in NAMES.iter().enumerate().skip(1) {
-        let ratio = |figure: fn(&Percentiles) -> f64| {
-            MedianInterval::of(windows.iter().map(|w| figure(&w[index]) / figure(&w[0])))
-        };
-        let (p50, p99) = (ratio(|p| p.p50_us), ratio(|p| p.p99_us));
-        let p99_9 = ratio(|p| p.p99_9_us);
-        println!("| {name} | {p50} | {p99} | {p99_9} |");
+impl Alternation {
+    /// The percentiles of each server, and the ratios to the base, in Markdown.
+    pub fn tables(&self) -> String {
+        let mut text =
+            "| server | p50 µs | p99 µs | p99.9 µs | max µs |\n|---|---|---|---|---|\n".to_owned();
+        for (name, percentiles) in NAMES.iter().zip(&self.percentiles) {
+            let Percentiles {
+                p50_us,
+                p99_us,
+                p99_9_us,
+                max_us,
+                ..
+            } = percentiles;
+            text +=
+                &format!("| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} |\n");
+        }
+        let windows = &self.windows;
+        text += &format!(
+            "\nMedian of {} ratios to the base's neighbouring window, and its 95 % confidence interval:\n\n\
+             | server | p50 | p99 | p99.9 |\n|---|---|---|---|\n",
+            windows.len()
+        );
+        for (index, name) in NAMES.iter().enumerate().skip(1) {
+            let ratio = |figure: fn(&Percentiles) -> f64| {
+                MedianInterval::of(windows.iter().map(|w| figure(&w[index]) / figure(&w[0])))
+            };
+            let (p50, p99) = (ratio(|p| p.p50_us), ratio(|p| p.p99_us));
+            let p99_9 = ratio(|p| p.p99_9_us);
+            text += &format!("| {name} | {p50} | {p99} | {p99_9} |\n");
+        }
+        text
     }
 }
 

@@ -29,9 +29,10 @@ pub use entrant::{Entered, Entrant, Outsider};
 pub use scenario::Scenario;
 pub use table::{Spread, markdown};
 
+use crate::footprint::Footprint;
 use crate::load::{Edge, LoadOptions, parse_duration, recorded, run_observed};
 use crate::output;
-use crate::process::pin;
+use crate::process::{Used, pin};
 use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What to compare, and how.
@@ -43,40 +44,60 @@ pub struct CompareArguments {
     /// `unix:/socket:/path`, is that of a server which runs already; with `,pid=PID` behind it the
     /// CPU time is that of this process, otherwise it is unknown.
     #[arg(long, value_name = "SERVER", default_value = "floor")]
-    base: Entrant,
+    pub base: Entrant,
     /// A server to compare with it, given like the base; may be repeated.
     #[arg(long, value_name = "SERVER")]
-    against: Vec<Entrant>,
+    pub against: Vec<Entrant>,
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "single,c64")]
-    scenarios: Vec<Scenario>,
+    pub scenarios: Vec<Scenario>,
     /// How often each pair is measured; fewer than 7 say little.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    pub rounds: u32,
     /// How long each measurement takes.
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
-    duration: Duration,
+    pub duration: Duration,
     /// How long a server is warmed up before it.
     #[arg(long, value_parser = parse_duration, default_value = "300ms")]
-    warmup: Duration,
+    pub warmup: Duration,
     /// Requests per second of the scenario `open`.
     #[arg(long, default_value_t = 20_000.0)]
-    rate: f64,
+    pub rate: f64,
     /// The core of the server.
     #[arg(long, default_value_t = 0)]
-    server_core: usize,
+    pub server_core: usize,
     /// The core of the load generator.
     #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    pub load_core: usize,
     /// The path to ask for, where no URL says another.
     #[arg(long, default_value = HELLO_PATH)]
-    path: String,
+    pub path: String,
     /// Take any body for an answer; by default it must be that of the workload.
     #[arg(long)]
-    any_body: bool,
+    pub any_body: bool,
     /// Write every measurement here, as JSON.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+}
+
+impl CompareArguments {
+    /// The defaults of the command line, against nobody yet.
+    pub fn new(base: Entrant) -> CompareArguments {
+        CompareArguments {
+            base,
+            against: Vec::new(),
+            scenarios: vec![Scenario::Single, Scenario::C64],
+            rounds: 7,
+            duration: Duration::from_secs(1),
+            warmup: Duration::from_millis(300),
+            rate: 20_000.0,
+            server_core: 0,
+            load_core: 1,
+            path: HELLO_PATH.to_owned(),
+            any_body: false,
+            json: None,
+        }
+    }
 }
 
 /// What one run against one server gave.
@@ -92,6 +113,10 @@ pub struct Measurement {
     pub cpu_us_per_request: Option<f64>,
     /// Cores' worth of CPU time that the server used; unknown likewise.
     pub server_busy: Option<f64>,
+    /// How often a thread of the server gave up its core or lost it; unknown likewise.
+    pub switches_per_request: Option<f64>,
+    /// The server's resident memory at the end; unknown likewise.
+    pub rss_mib: Option<f64>,
     /// The part of the time in which the load generator had something to do.
     pub load_busy: f64,
     pub errors: u64,
@@ -127,6 +152,25 @@ pub struct Comparison {
     pub histograms: Vec<ServerHistogram>,
 }
 
+impl Comparison {
+    /// How many requests failed, of all.
+    pub fn errors(&self) -> u64 {
+        let pairs = self.pairs.iter();
+        pairs.map(|pair| pair.base.errors + pair.other.errors).sum()
+    }
+
+    /// The servers beside the base, itself for the A/A pairs, in the order in which they came.
+    pub fn servers(&self) -> Vec<&str> {
+        let mut servers = Vec::new();
+        for pair in &self.pairs {
+            if !servers.contains(&pair.server.as_str()) {
+                servers.push(pair.server.as_str());
+            }
+        }
+        servers
+    }
+}
+
 /// The latencies of a server in a scenario.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerHistogram {
@@ -151,11 +195,7 @@ pub fn main(arguments: &CompareArguments) -> Result<ExitCode, Box<dyn Error>> {
     let comparison = compare(arguments)?;
     output::say(markdown(&comparison))?;
     output::write_json(arguments.json.as_deref(), &comparison)?;
-    let errors: u64 = comparison
-        .pairs
-        .iter()
-        .map(|pair| pair.base.errors + pair.other.errors)
-        .sum();
+    let errors = comparison.errors();
     if errors > 0 {
         eprintln!("error: {errors} requests failed; the JSON says against which server");
         return Ok(ExitCode::FAILURE);
@@ -247,14 +287,16 @@ fn measure(
         expect_body: (!arguments.any_body).then(|| HELLO_REPLY.as_bytes().into()),
         ..scenario.load(server.target().clone(), arguments.rate)
     };
-    let mut cpu_ns = [None; 2];
+    let mut used = [None; 2];
     let report = run_observed(&options, |edge| {
-        cpu_ns[usize::from(edge == Edge::End)] = server.cpu_ns();
+        // A server that died shows as errors of the load.
+        used[usize::from(edge == Edge::End)] = server.pid().and_then(|pid| Used::by(pid).ok());
     })?;
-    let [begin_ns, end_ns] = cpu_ns;
-    let cpu_us = begin_ns
-        .zip(end_ns)
-        .map(|(begin_ns, end_ns)| end_ns.saturating_sub(begin_ns) as f64 / 1e3);
+    let [begin, end] = used;
+    let between = begin.zip(end);
+    let cpu_us = between.map(|(begin, end)| end.cpu_ns.saturating_sub(begin.cpu_ns) as f64 / 1e3);
+    let switches = between.map(|(begin, end)| end.switches.saturating_sub(begin.switches));
+    let footprint = server.pid().and_then(|pid| Footprint::of(pid).ok());
     let measurement = Measurement {
         p50_us: report.latency.p50_us,
         p99_us: report.latency.p99_us,
@@ -262,6 +304,8 @@ fn measure(
         throughput_per_s: report.throughput_per_s,
         cpu_us_per_request: cpu_us.map(|cpu_us| cpu_us / report.completed as f64),
         server_busy: cpu_us.map(|cpu_us| cpu_us / 1e6 / report.window_s),
+        switches_per_request: switches.map(|count| count as f64 / report.completed as f64),
+        rss_mib: footprint.map(|held| held.rss_bytes as f64 / f64::from(1 << 20)),
         load_busy: report.busy,
         errors: report.errors.total(),
     };

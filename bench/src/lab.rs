@@ -31,7 +31,7 @@ use crate::compare::command_line;
 use crate::output;
 use index::{Figure, Summary};
 use machine::Machine;
-use report::Report;
+use report::{Report, table};
 use stall::{Probe, probe};
 
 /// What to measure, and where to leave it.
@@ -57,6 +57,9 @@ pub struct LabArguments {
     #[arg(long)]
     index: bool,
 }
+
+/// What the name of a figure ends with that was measured of the base itself.
+const AGAIN: &str = ", A/A";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +172,7 @@ pub fn main(arguments: &LabArguments) -> Result<ExitCode, Box<dyn Error>> {
     }
     let after = lab.probes()?;
     lab.noise(&before, &after)?;
+    lab.summarize();
     let title = format!("Latency at {commit}");
     lab.report.write(&folder, &title)?;
     let summary = Summary {
@@ -222,7 +226,7 @@ impl Lab {
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(started_unix_s));
         let extent = self.extent.name;
         let (server_core, load_core) = (self.server_core, self.load_core);
-        self.report.text(format!(
+        self.report.introduce(&format!(
             "# Latency at {commit}\n\n{date}, a {extent} run. The workload: `POST /my_api` with \
              `{{\"foo\":\"hello world\",\"bar\":42}}` is answered with `{{\"fooLength\":11}}`. Servers on core \
              {server_core}, the load on core {load_core}, each in a process of its own, over loopback.\n\n\
@@ -275,10 +279,38 @@ impl Lab {
              than this.\n",
         );
         self.report.table(
-            &["", "stops of 10 µs or more, per s", "of 1 ms or more", "longest µs", "time lost"],
+            &[
+                "",
+                "stops of 10 µs or more, per s",
+                "of 1 ms or more",
+                "longest µs",
+                "time lost",
+            ],
             rows,
         );
         Ok(())
+    }
+
+    /// What most readers came for.
+    fn summarize(&mut self) {
+        let again = |name: &str| {
+            let name = format!("{name}{AGAIN}");
+            let found = self.figures.iter().find(|figure| figure.name == name);
+            found.map(|figure| format!("{:.3}", figure.value))
+        };
+        let figures = self.figures.iter();
+        let rows = figures
+            .filter(|figure| !figure.name.ends_with(AGAIN))
+            .map(|figure| {
+                let name = figure.name.clone();
+                let again = again(&name).unwrap_or_else(|| "–".to_owned());
+                vec![name, format!("{:.3}", figure.value), again]
+            });
+        let text = format!(
+            "## In short\n\n{}",
+            table(&["", "median", "the base against itself"], rows)
+        );
+        self.report.summarize(&text);
     }
 
     /// Keeps a figure for the index of all runs.
@@ -303,7 +335,9 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Box<dyn Error>>
 
 /// The commit that is measured, as far as git tells.
 fn commit() -> String {
-    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let git = Command::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .output();
     let commit = git.ok().filter(|output| output.status.success());
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     commit.unwrap_or_else(|| "unknown".to_owned())

@@ -17,6 +17,7 @@
 
 mod connection;
 mod generator;
+mod heat;
 mod options;
 mod phase;
 mod record;
@@ -24,6 +25,7 @@ mod reply;
 mod report;
 mod run;
 mod schedule;
+mod stalls;
 mod timeline;
 
 use std::fs;
@@ -33,6 +35,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::output;
+pub use heat::HeatMap;
 pub use options::{Body, LoadOptions, parse_duration};
 pub(crate) use phase::recorded;
 pub use phase::{PhaseReport, RateStep};
@@ -41,6 +44,7 @@ pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
 pub use run::{Edge, LoadError, run, run_observed};
 pub use schedule::{Arrivals, Schedule};
+pub use stalls::{Stall, Stalls};
 pub use timeline::{STEP_NS, Step};
 
 /// What to load, how, and where to write what was seen.

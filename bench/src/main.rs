@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use snapback_bench::{
-    alternate, compare, floor, hostile, load, lossless, overload, serve, soak, tls,
+    alternate, compare, floor, hostile, lab, load, lossless, overload, serve, soak, tls,
 };
 
 /// Servers to measure and the load that measures them.
@@ -38,6 +38,8 @@ enum Command {
     Lossless(lossless::LosslessArguments),
     /// Compare servers in pairs measured back to back, beside an A/A pair.
     Compare(compare::CompareArguments),
+    /// Measure everything that is claimed of latency, and write a report with its raw data.
+    Lab(lab::LabArguments),
     /// Measure the plain and the secured port of one service in pairs.
     Tls(tls::TlsArguments),
     /// Load servers that all stay up in turns, for differences of a few percent.
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Attack(arguments) => hostile::attack_main(&arguments),
         Command::Soak(arguments) => soak::main(&arguments),
         Command::Lossless(arguments) => lossless::main(&arguments),
+        Command::Lab(arguments) => lab::main(&arguments),
         Command::Tls(arguments) => tls::main(&arguments),
         Command::Compare(arguments) => compare::main(&arguments),
         Command::Alternate(arguments) => alternate::main(&arguments),

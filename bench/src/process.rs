@@ -55,6 +55,38 @@ pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(total_ns)
 }
 
+/// What a process has used since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// As [`process_cpu_ns`].
+    pub cpu_ns: u64,
+    /// How often its threads gave up their core, or lost it to another.
+    pub switches: u64,
+}
+
+impl Used {
+    /// What all threads of the process have used.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn by(pid: u32) -> io::Result<Used> {
+        let mut switches = 0;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+            let counts = status.lines().filter_map(|line| {
+                let (name, count) = line.split_once(':')?;
+                let count = || count.trim().parse::<u64>().ok();
+                name.ends_with("ctxt_switches").then(count)?
+            });
+            switches += counts.sum::<u64>();
+        }
+        Ok(Used {
+            cpu_ns: process_cpu_ns(pid)?,
+            switches,
+        })
+    }
+}
+
 /// Raises the number of file descriptors to what the process may have, so that it can hold many
 /// connections. Where that is refused the old limit stays, and opening the next socket says so.
 pub fn raise_file_limit() {
@@ -77,6 +109,17 @@ mod tests {
         let pid = std::process::id();
         let before = process_cpu_ns(pid).expect("this process runs");
         while process_cpu_ns(pid).expect("this process runs") == before {}
+    }
+
+    #[test]
+    fn a_process_that_waits_switches() {
+        let used = || Used::by(std::process::id()).expect("this process runs");
+        let before = used();
+        // Whoever waits for a child gives up the core.
+        while used().switches == before.switches {
+            let child = std::process::Command::new("true").status();
+            assert!(child.is_ok_and(|status| status.success()));
+        }
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct ServeArguments {
     /// How much CPU time the operator of `busy` takes.
     #[arg(long, value_parser = parse_duration, default_value = "0.1ms")]
     work: Duration,
+    /// How many operators the chain of `hello` has between parsing and replying: 1, 5 or 20.
+    #[arg(long, default_value_t = 1, value_parser = parse_operators)]
+    operators: usize,
     /// Further options of the query, as `key=value`.
     #[arg(long = "option")]
     options: Vec<String>,
@@ -100,6 +103,26 @@ struct FooLength {
 #[derive(Serialize)]
 struct Id {
     id: String,
+}
+
+/// The lengths of chains that `hello` can be compiled with.
+const OPERATORS: [usize; 3] = [1, 5, 20];
+
+fn parse_operators(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| OPERATORS.contains(count));
+    count.ok_or_else(|| format!("`{text}`: expected one of {OPERATORS:?}"))
+}
+
+/// Adds an operator for each number, which changes the row by as much, and answers with the row.
+macro_rules! and_more {
+    ($rows:expr; $($more:literal)*) => {
+        $rows
+            $(.map(|row: FooLength| FooLength {
+                foo_length: std::hint::black_box(row.foo_length) + $more,
+            }))*
+            .make_reply()
+            .write_stream()
+    };
 }
 
 /// A sink that wants everything and keeps nothing.
@@ -178,13 +201,16 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
     }
     let requests = reader.load()?;
     let mut writer = match arguments.what {
-        Service::Hello => requests
-            .parse_request::<Hello>()
-            .map(|row| FooLength {
+        Service::Hello => {
+            let counted = requests.parse_request::<Hello>().map(|row| FooLength {
                 foo_length: row.foo.chars().count(),
-            })
-            .make_reply()
-            .write_stream(),
+            });
+            match arguments.operators {
+                5 => and_more!(counted; 0 0 0 0),
+                20 => and_more!(counted; 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0),
+                _ => and_more!(counted;),
+            }
+        }
         Service::Poison => requests
             .parse_request::<Hello>()
             .map(|row| {

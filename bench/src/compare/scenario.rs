@@ -12,8 +12,12 @@ use crate::load::{Arrivals, LoadOptions};
 pub enum Scenario {
     /// One connection, closed loop: the latency of a client that is alone.
     Single,
+    /// 16 connections, closed loop.
+    C16,
     /// 64 connections, closed loop: the throughput.
     C64,
+    /// 256 connections, closed loop.
+    C256,
     /// 16 connections with 16 requests in flight each, closed loop.
     Pipeline16,
     /// 32 connections, open loop, Poisson arrivals at `--rate`.
@@ -26,8 +30,12 @@ impl Scenario {
         let options = LoadOptions::new(target);
         match self {
             Scenario::Single => options,
-            Scenario::C64 => LoadOptions {
-                connections: 64,
+            Scenario::C16 | Scenario::C64 | Scenario::C256 => LoadOptions {
+                connections: match self {
+                    Scenario::C16 => 16,
+                    Scenario::C64 => 64,
+                    _ => 256,
+                },
                 ..options
             },
             Scenario::Pipeline16 => LoadOptions {
@@ -44,11 +52,19 @@ impl Scenario {
         }
     }
 
+    /// The word for it on the command line.
+    pub fn name(self) -> &'static str {
+        let title = self.title();
+        title.split_once(':').map_or(title, |(name, _)| name)
+    }
+
     /// One line for people.
     pub fn title(self) -> &'static str {
         match self {
             Scenario::Single => "single: 1 connection, closed loop",
+            Scenario::C16 => "c16: 16 connections, closed loop",
             Scenario::C64 => "c64: 64 connections, closed loop",
+            Scenario::C256 => "c256: 256 connections, closed loop",
             Scenario::Pipeline16 => "pipeline16: 16 connections, 16 requests in flight each",
             Scenario::Open => "open: 32 connections, open loop, Poisson arrivals",
         }

@@ -52,13 +52,15 @@ impl fmt::Display for Spread {
 /// A figure of a measurement, if it is known, and how it is written.
 type Figure = (&'static str, fn(&Measurement) -> Option<f64>, usize);
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 8] = [
     ("p50 µs", |m| Some(m.p50_us), 1),
     ("p99 µs", |m| Some(m.p99_us), 1),
     ("req/s", |m| Some(m.throughput_per_s), 0),
     ("CPU µs/req", |m| m.cpu_us_per_request, 2),
     ("server busy", |m| m.server_busy, 2),
     ("load busy", |m| Some(m.load_busy), 2),
+    ("switches/req", |m| m.switches_per_request, 2),
+    ("RSS MiB", |m| m.rss_mib, 1),
 ];
 
 /// What stands where a figure is unknown.
@@ -67,30 +69,61 @@ const UNKNOWN: &str = "–";
 /// The figures of which ratios are shown: their places in [`FIGURES`].
 const RATIOS: [usize; 4] = [0, 1, 2, 3];
 
-/// One table for each scenario: medians of each server, and the median and the quartiles of its
-/// ratios to the base, pair by pair.
+/// One table for each scenario, with its title.
 pub fn markdown(comparison: &Comparison) -> String {
-    let mut text = String::new();
-    let mut scenarios: Vec<Scenario> = Vec::new();
-    for pair in &comparison.pairs {
-        if !scenarios.contains(&pair.scenario) {
-            scenarios.push(pair.scenario);
-        }
-    }
-    for scenario in scenarios {
-        let pairs: Vec<_> = comparison
-            .pairs
-            .iter()
-            .filter(|pair| pair.scenario == scenario)
-            .collect();
-        table(&mut text, &comparison.base, scenario, &pairs);
-    }
-    text
+    let titled = |scenario| {
+        format!(
+            "\n### {}\n\n{}",
+            comparison.title(scenario),
+            comparison.table(scenario)
+        )
+    };
+    comparison.scenarios().into_iter().map(titled).collect()
 }
 
-fn table(text: &mut String, base: &str, scenario: Scenario, pairs: &[&Pair]) {
-    let rounds = pairs.iter().map(|pair| pair.round + 1).max().unwrap_or(0);
-    let _ = writeln!(text, "\n### {}, {rounds} rounds\n", scenario.title());
+impl Comparison {
+    /// What was measured, in the order in which it came.
+    pub fn scenarios(&self) -> Vec<Scenario> {
+        let mut scenarios = Vec::new();
+        for pair in &self.pairs {
+            if !scenarios.contains(&pair.scenario) {
+                scenarios.push(pair.scenario);
+            }
+        }
+        scenarios
+    }
+
+    /// A scenario for people, with how often it was measured.
+    pub fn title(&self, scenario: Scenario) -> String {
+        let rounds = self
+            .of(scenario)
+            .map(|pair| pair.round + 1)
+            .max()
+            .unwrap_or(0);
+        let plural = match rounds {
+            1 => "",
+            _ => "s",
+        };
+        format!("{}, {rounds} round{plural}", scenario.title())
+    }
+
+    /// The medians of each server in a scenario, and the median and the quartiles of its ratios to the
+    /// base, pair by pair.
+    pub fn table(&self, scenario: Scenario) -> String {
+        let mut text = String::new();
+        let pairs: Vec<_> = self.of(scenario).collect();
+        table(&mut text, &self.base, &self.servers(), &pairs);
+        text
+    }
+
+    fn of(&self, scenario: Scenario) -> impl Iterator<Item = &Pair> {
+        self.pairs
+            .iter()
+            .filter(move |pair| pair.scenario == scenario)
+    }
+}
+
+fn table(text: &mut String, base: &str, servers: &[&str], pairs: &[&Pair]) {
     let mut header = String::from("| server |");
     for (name, _, _) in FIGURES {
         let _ = write!(header, " {name} |");
@@ -110,13 +143,7 @@ fn table(text: &mut String, base: &str, scenario: Scenario, pairs: &[&Pair]) {
         medians(all_base),
         " 1 |".repeat(RATIOS.len())
     );
-    let mut servers: Vec<&str> = Vec::new();
-    for pair in pairs {
-        if !servers.contains(&pair.server.as_str()) {
-            servers.push(&pair.server);
-        }
-    }
-    for server in servers {
+    for &server in servers {
         let of_server = || pairs.iter().filter(|pair| pair.server == server);
         let name = if server == base {
             format!("{base} again (A/A)")
@@ -166,6 +193,8 @@ mod tests {
             throughput_per_s: 1e6 / p50_us,
             cpu_us_per_request: Some(4.0),
             server_busy: Some(0.5),
+            switches_per_request: Some(1.0),
+            rss_mib: None,
             load_busy: 0.25,
             errors: 0,
         }

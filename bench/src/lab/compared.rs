@@ -1,18 +1,21 @@
 //! Servers in pairs: ours against the floor and the rivals, and ours over other ways.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use super::plot::{Bar, bars, percentile_spectrum};
 use super::servers::{Ours, floor, rivals};
-use super::{Extent, Lab};
-use crate::compare::{CompareArguments, Comparison, Contender, Scenario, Spread, compare, markdown};
+use super::{AGAIN, Extent, Lab};
+use crate::compare::{CompareArguments, Comparison, Contender, Entrant, Scenario, Spread, compare};
 
 /// Both ways to wait, each against the floor that waits in the same way; the rivals sleep.
 pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let checkpoint = lab.scratch.path().join("checkpoint");
     for mode in ["blocking", "spin"] {
-        let mut against = vec![Ours::hello("snapback", mode).checkpoint(&checkpoint).contender()];
+        let mut against = vec![
+            Ours::hello("snapback", mode)
+                .checkpoint(&checkpoint)
+                .contender(),
+        ];
         if mode == "blocking" {
             let adaptive = Ours::hello("snapback-adaptive", "adaptive");
             against.push(adaptive.checkpoint(&checkpoint).contender());
@@ -50,21 +53,21 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
 pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let checkpoint = lab.scratch.path().join("checkpoint-of-paths");
     let socket = lab.scratch.path().join("socket");
-    let certificate = lab.scratch.path().join("certificate.pem");
-    let tls = format!("--tls --tls-cert-out {}", certificate.display());
     let base = Ours::hello("plain TCP", "blocking").contender();
     let against = vec![
-        Ours::hello("with a checkpoint", "blocking").checkpoint(&checkpoint).contender(),
-        Ours::hello("Unix socket", "blocking").unix(&socket).contender(),
-        Ours::hello("TLS", "blocking").with(&tls).contender(),
+        Ours::hello("with a checkpoint", "blocking")
+            .checkpoint(&checkpoint)
+            .contender(),
+        Ours::hello("Unix socket", "blocking")
+            .unix(&socket)
+            .contender(),
     ];
     lab.report.text(
         "## Other ways to the same service\n\nOurs, blocking, without a checkpoint, over plain TCP is the base: \
-         what a checkpoint each second, a Unix socket and TLS 1.3 change.",
+         what a checkpoint each second and a Unix socket change.",
     );
     let arguments = CompareArguments {
         scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Open],
-        ca: Some(certificate),
         ..arguments_few(lab, base, against)
     };
     let comparison = compare(&arguments)?;
@@ -77,13 +80,13 @@ fn arguments(lab: &Lab, base: Contender, against: Vec<Contender>, rounds: u32) -
         duration, warmup, ..
     } = lab.extent;
     CompareArguments {
-        against,
+        against: against.into_iter().map(Entrant::Started).collect(),
         rounds,
         duration,
         warmup,
         server_core: lab.server_core,
         load_core: lab.load_core,
-        ..CompareArguments::new(base)
+        ..CompareArguments::new(Entrant::Started(base))
     }
 }
 
@@ -106,24 +109,28 @@ fn show(lab: &mut Lab, name: &str, comparison: &Comparison) -> Result<(), Box<dy
         return Err(format!("{failed} requests failed; {name}.json would hide it").into());
     }
     lab.keep(name, comparison)?;
-    lab.report.text(markdown(comparison));
-    let mut scenarios: BTreeMap<Scenario, Vec<_>> = BTreeMap::new();
-    for histogram in &comparison.histograms {
-        scenarios.entry(histogram.scenario).or_default().push(histogram);
-    }
-    for (scenario, histograms) in scenarios {
+    for scenario in comparison.scenarios() {
+        let title = comparison.title(scenario);
+        lab.report
+            .text(format!("### {title}\n\n{}", comparison.table(scenario)));
+        let histograms = comparison.histograms.iter();
+        let histograms = histograms.filter(|histogram| histogram.scenario == scenario);
         let place = format!("{name}-{}", scenario.name());
         let series: Vec<_> = histograms
-            .iter()
             .filter(|histogram| histogram.server != comparison.base || histogram.is_base)
             .map(|histogram| (histogram.server.as_str(), histogram.histogram_ns.as_slice()))
             .collect();
-        let caption = format!("{}: latency by percentile, of all rounds.", scenario.title());
-        lab.report.picture(&place, &caption, percentile_spectrum(&series)?);
+        let caption = format!(
+            "{}: latency by percentile, of all rounds.",
+            scenario.title()
+        );
+        lab.report
+            .picture(&place, &caption, percentile_spectrum(&series)?);
         if scenario == Scenario::C64 {
             let caption = "Requests per second: medians, with the quartiles of the rounds.";
             let svg = bars("requests per second", &throughputs(comparison, scenario))?;
-            lab.report.picture(&format!("{place}-throughput"), caption, svg);
+            lab.report
+                .picture(&format!("{place}-throughput"), caption, svg);
         }
     }
     keep_figures(lab, name, comparison);
@@ -140,7 +147,12 @@ fn throughputs(comparison: &Comparison, scenario: Scenario) -> Vec<Bar> {
             quartiles: (spread.first_quartile, spread.third_quartile),
         }
     };
-    let pairs = || comparison.pairs.iter().filter(|pair| pair.scenario == scenario);
+    let pairs = || {
+        comparison
+            .pairs
+            .iter()
+            .filter(|pair| pair.scenario == scenario)
+    };
     let base = pairs().map(|pair| pair.base.throughput_per_s).collect();
     let mut bars = vec![bar(&comparison.base, base)];
     for server in comparison.servers() {
@@ -161,7 +173,10 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
         ("snapback", Scenario::C64, "requests/s", 1),
         ("snapback", Scenario::Pipeline16, "requests/s", 1),
     ] {
-        let pairs = comparison.pairs.iter().filter(|pair| pair.scenario == scenario);
+        let pairs = comparison
+            .pairs
+            .iter()
+            .filter(|pair| pair.scenario == scenario);
         let ratios = |server: &str| {
             let of_server = pairs.clone().filter(|pair| pair.server == server);
             let ratio = of_server.map(|pair| match of {
@@ -174,7 +189,7 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
         if ours.is_finite() {
             let what = format!("{figure} × floor, {}, {name}", scenario.name());
             lab.figure(what.clone(), ours);
-            lab.figure(format!("{what}, A/A"), again);
+            lab.figure(format!("{what}{AGAIN}"), again);
         }
     }
 }

@@ -4,9 +4,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::Lab;
 use super::over_time::{Epoch, epochs};
 use super::servers::Ours;
+use super::{AGAIN, Lab};
 use crate::address::Target;
 use crate::alternate::{AlternateArguments, alternate};
 use crate::compare::{Server, Spread};
@@ -36,7 +36,10 @@ pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         ends_us.truncate(ends_us.len().min(cuts as usize));
         let at = |part: f64| {
             let last = ends_us.len().saturating_sub(1) as f64;
-            ends_us.get((part * last).round() as usize).copied().unwrap_or(f64::NAN)
+            ends_us
+                .get((part * last).round() as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
         };
         rows.push(vec![
             name.to_owned(),
@@ -84,7 +87,11 @@ fn cut_under_load(lab: &Lab, ours: &Ours<'_>) -> Result<Vec<Epoch>, Box<dyn Erro
     if report.errors.total() > 0 {
         return Err(format!("{}: {:?}", contender.name(), report.errors).into());
     }
-    epochs(server.progress().ok_or("the server was asked for its progress")?)
+    epochs(
+        server
+            .progress()
+            .ok_or("the server was asked for its progress")?,
+    )
 }
 
 /// A checkpoint each second against none, in many rounds.
@@ -119,6 +126,6 @@ pub(super) fn with_and_without(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us)).median
     });
     lab.figure("p99 with a checkpoint × without", with);
-    lab.figure("p99 with a checkpoint × without, A/A", again);
+    lab.figure(format!("p99 with a checkpoint × without{AGAIN}"), again);
     Ok(())
 }

@@ -112,7 +112,9 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         rate: None,
         ..place(
             operators.to_string(),
-            hello().with(&format!("--operators {operators}")).contender(),
+            hello()
+                .with(&format!("--operators {operators}"))
+                .contender(),
         )
     });
     grow(
@@ -127,7 +129,9 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         rate: None,
         ..place(
             partitions.to_string(),
-            hello().with(&format!("--partitions {partitions}")).contender(),
+            hello()
+                .with(&format!("--partitions {partitions}"))
+                .contender(),
         )
     });
     grow(
@@ -138,6 +142,9 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         places.into(),
     )
 }
+
+/// A column: its name, its value, and the digits it is written with.
+type Figure = (&'static str, fn(&Point) -> f64, usize);
 
 /// Measures all places in each round, forwards and backwards in turns.
 fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<(), Box<dyn Error>> {
@@ -167,8 +174,10 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
         places: places.iter().map(|place| place.name.clone()).collect(),
         rounds: measured,
     };
-    lab.report.text(format!("### By {what}\n\n{about} Medians of {rounds} rounds."));
-    let figures: [(&str, fn(&Point) -> f64, usize); 6] = [
+    lab.report.text(format!(
+        "### By {what}\n\n{about} Medians of {rounds} rounds."
+    ));
+    let figures: [Figure; 6] = [
         ("p50 µs", |point| point.latency.p50_us, 1),
         ("p99 µs", |point| point.latency.p99_us, 1),
         ("p99.9 µs", |point| point.latency.p99_9_us, 0),
@@ -180,7 +189,9 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
         .iter()
         .map(|(_, figure, _)| growth.medians(figure))
         .collect();
-    let header: Vec<_> = iter::once(what).chain(figures.map(|(name, _, _)| name)).collect();
+    let header: Vec<_> = iter::once(what)
+        .chain(figures.map(|(name, _, _)| name))
+        .collect();
     let rows = growth.places.iter().enumerate().map(|(place, name)| {
         let cells = columns.iter().zip(figures);
         let cells = cells.map(|(column, (_, _, digits))| format!("{:.digits$}", column[place]));
@@ -197,7 +208,8 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
         line("CPU per request", &columns[4]),
     ];
     let svg = lines(what, "µs", &growth.places, &drawn, Scale::Logarithmic)?;
-    lab.report.picture(&format!("growth-{what}"), &format!("By {what}, µs."), svg);
+    lab.report
+        .picture(&format!("growth-{what}"), &format!("By {what}, µs."), svg);
     lab.keep(&format!("growth-{what}"), &growth)
 }
 
@@ -232,7 +244,13 @@ fn measure(lab: &Lab, place: &Place) -> Result<Point, Box<dyn Error>> {
         footprint = Footprint::of(server.pid()).unwrap_or_default();
     })?;
     if report.errors.total() > 0 {
-        return Err(format!("{} at {}: {:?}", place.server.name(), place.name, report.errors).into());
+        return Err(format!(
+            "{} at {}: {:?}",
+            place.server.name(),
+            place.name,
+            report.errors
+        )
+        .into());
     }
     Ok(Point {
         latency: report.latency,

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::AGAIN;
 use super::page::{Pictures, page};
 use super::plot::{Line, Scale, lines};
 
@@ -43,7 +44,8 @@ pub(super) fn write(reports: &Path) -> Result<PathBuf, Box<dyn Error>> {
         let folder = entry?.path();
         let path = folder.join("summary.json");
         let Ok(json) = fs::read(&path) else { continue };
-        let summary: Summary = serde_json::from_slice(&json).map_err(|error| named(&path, &error))?;
+        let summary: Summary =
+            serde_json::from_slice(&json).map_err(|error| named(&path, &error))?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         runs.push((name.into_owned(), summary));
     }
@@ -83,7 +85,8 @@ fn content(runs: &[(String, Summary)]) -> Result<(String, Pictures), Box<dyn Err
         found.map(|figure| figure.value)
     };
     for (folder, summary) in runs.iter().rev() {
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(summary.started_unix_s));
+        let date =
+            httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(summary.started_unix_s));
         text.push_str(&format!(
             "| [{date}, {}]({folder}/report.html) | {} | {}, Linux {} |",
             summary.commit, summary.extent, summary.cpu, summary.kernel
@@ -97,8 +100,11 @@ fn content(runs: &[(String, Summary)]) -> Result<(String, Pictures), Box<dyn Err
         text.push('\n');
     }
     let newest = &runs[runs.len().saturating_sub(SHOWN)..];
-    let labels: Vec<_> = newest.iter().map(|(_, summary)| summary.commit.clone()).collect();
-    let is_ratio = |name: &&&str| name.contains('×') && !name.ends_with("A/A");
+    let labels: Vec<_> = newest
+        .iter()
+        .map(|(_, summary)| summary.commit.clone())
+        .collect();
+    let is_ratio = |name: &&&str| name.contains('×') && !name.ends_with(AGAIN);
     let trends: Vec<_> = names
         .iter()
         .filter(is_ratio)
@@ -142,16 +148,24 @@ mod tests {
     #[test]
     fn runs_are_shown_newest_first_and_may_differ_in_their_figures() {
         let reports = tempfile::tempdir().expect("a folder");
-        let runs = [run(2, &[("p50 × floor", 1.25), ("new", 3.0)]), run(1, &[("p50 × floor", 1.5)])];
+        let runs = [
+            run(2, &[("p50 × floor", 1.25), ("new", 3.0)]),
+            run(1, &[("p50 × floor", 1.5)]),
+        ];
         for summary in &runs {
-            let folder = reports.path().join(format!("run-{}", summary.started_unix_s));
+            let folder = reports
+                .path()
+                .join(format!("run-{}", summary.started_unix_s));
             fs::create_dir(&folder).expect("a folder");
             let json = serde_json::to_vec(summary).expect("JSON");
             fs::write(folder.join("summary.json"), json).expect("written");
         }
         fs::create_dir(reports.path().join("older")).expect("a folder without a summary");
         let page = fs::read_to_string(write(reports.path()).expect("an index")).expect("a page");
-        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+        let place = |text: &str| {
+            page.find(text)
+                .unwrap_or_else(|| panic!("{text} in {page}"))
+        };
         assert!(place("run-2/report.html") < place("run-1/report.html"));
         for text in ["1.250", "1.500", "3.000", "<svg", "c1"] {
             place(text);

@@ -8,32 +8,32 @@ use serde::Serialize;
 
 /// The machine, as far as it tells; a fact that it keeps to itself is empty.
 #[derive(Clone, Debug, Serialize)]
-pub struct Machine {
+pub(super) struct Machine {
     /// The model of the CPU.
-    pub cpu: String,
+    pub(super) cpu: String,
     /// How many cores this process may use.
-    pub cores: usize,
+    pub(super) cores: usize,
     /// In MiB.
-    pub memory_mib: u64,
+    pub(super) memory_mib: u64,
     /// The release of the kernel.
-    pub kernel: String,
+    pub(super) kernel: String,
     /// Whether the CPU says that it is a virtual one.
-    pub is_virtual: bool,
+    pub(super) is_virtual: bool,
     /// The CPU frequency governor of the first core; a virtual machine mostly has none.
-    pub governor: String,
+    pub(super) governor: String,
     /// Mitigations of vulnerabilities that are on, each with its name.
-    pub mitigations: Vec<(String, String)>,
+    pub(super) mitigations: Vec<(String, String)>,
     /// The clock that the kernel reads; another than `tsc` makes each reading cost a system call.
-    pub clock: String,
+    pub(super) clock: String,
     /// Whether the kernel may use huge pages.
-    pub huge_pages: String,
+    pub(super) huge_pages: String,
     /// The average number of processes that wanted to run in the minute before.
-    pub load_before: f64,
+    pub(super) load_before: f64,
 }
 
 impl Machine {
     /// Asks the system.
-    pub fn this() -> Machine {
+    pub(super) fn this() -> Machine {
         let cpuinfo = read("/proc/cpuinfo");
         let field = |name: &str| {
             let line = cpuinfo.lines().find(|line| line.starts_with(name));
@@ -45,7 +45,8 @@ impl Machine {
             cores: available_parallelism().map_or(1, usize::from),
             memory_mib: memory_mib(&read("/proc/meminfo")),
             kernel: read("/proc/sys/kernel/osrelease"),
-            is_virtual: field("flags").is_some_and(|flags| flags.split(' ').any(|f| f == "hypervisor")),
+            is_virtual: field("flags")
+                .is_some_and(|flags| flags.split(' ').any(|f| f == "hypervisor")),
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             mitigations: mitigations(Path::new("/sys/devices/system/cpu/vulnerabilities")),
             clock: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -59,7 +60,7 @@ impl Machine {
     }
 
     /// A list in Markdown.
-    pub fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let or_none = |text: &str| match text {
             "" => "not told".to_owned(),
             text => text.to_owned(),
@@ -68,7 +69,11 @@ impl Machine {
             true => "a virtual machine",
             false => "hardware",
         };
-        let mitigations: Vec<_> = self.mitigations.iter().map(|(name, _)| name.as_str()).collect();
+        let mitigations: Vec<_> = self
+            .mitigations
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         format!(
             "- {}, {} cores, {} MiB, {kind}\n- Linux {}, clock {}, governor {}, huge pages {}\n\
              - mitigations on: {}\n- load average before the run: {:.2}{}\n",
@@ -90,12 +95,17 @@ impl Machine {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// The total of `/proc/meminfo`.
 fn memory_mib(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }
@@ -147,7 +157,10 @@ mod tests {
         ] {
             fs::write(folder.path().join(name), state).expect("a file");
         }
-        let names: Vec<_> = mitigations(folder.path()).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = mitigations(folder.path())
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["a", "b"]);
     }
 }

@@ -20,6 +20,7 @@ const RATE_PER_S: f64 = 20_000.0;
 
 /// What a server of ours says of an epoch; the rest of its record is not needed here.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Epoch {
     /// When it was cut.
     pub(super) timestamp_ms: u64,
@@ -28,6 +29,7 @@ pub(super) struct Epoch {
 
 /// A partition in an epoch.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Partition {
     pub(super) longest_turn_us: f64,
     pub(super) longest_end_of_turn_us: f64,
@@ -44,10 +46,26 @@ pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let checkpoint = lab.scratch.path().join("checkpoint-over-time");
     let with = |mode| Ours::hello("snapback", mode).checkpoint(&checkpoint);
     let runs = [
-        ("blocking, a checkpoint each second", with("blocking"), Arrivals::Poisson),
-        ("blocking, no checkpoint", Ours::hello("snapback", "blocking"), Arrivals::Poisson),
-        ("adaptive, a checkpoint each second", with("adaptive"), Arrivals::Poisson),
-        ("spin, a checkpoint each second", with("spin"), Arrivals::Poisson),
+        (
+            "blocking, a checkpoint each second",
+            with("blocking"),
+            Arrivals::Poisson,
+        ),
+        (
+            "blocking, no checkpoint",
+            Ours::hello("snapback", "blocking"),
+            Arrivals::Poisson,
+        ),
+        (
+            "adaptive, a checkpoint each second",
+            with("adaptive"),
+            Arrivals::Poisson,
+        ),
+        (
+            "spin, a checkpoint each second",
+            with("spin"),
+            Arrivals::Poisson,
+        ),
         ("spin, constant arrivals", with("spin"), Arrivals::Constant),
     ];
     let mut rows = Vec::new();
@@ -66,22 +84,35 @@ pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
             format!("{:.1}", latency.p99_9_us),
             format!("{:.0}", latency.max_us),
             format!("{:.0}", longest(|partition| partition.longest_turn_us)),
-            format!("{:.1}", longest(|partition| partition.longest_end_of_turn_us)),
+            format!(
+                "{:.1}",
+                longest(|partition| partition.longest_end_of_turn_us)
+            ),
             report.stalls.count.to_string(),
         ]);
         reports.push((name, report, epochs));
     }
     lab.report.table(
         &[
-            "", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "longest turn µs",
-            "longest end of turn at an epoch µs", "stalls of the load's core",
+            "",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "max µs",
+            "longest turn µs",
+            "longest end of turn at an epoch µs",
+            "stalls of the load's core",
         ],
         rows.into_iter(),
     );
     for (name, report, epochs) in &reports {
         let marks = marks(report, epochs);
         let file = name.replace(", ", "-").replace(' ', "-");
-        lab.report.picture(&format!("heat-{file}"), name, heat_map(&report.heat, &marks)?);
+        lab.report.picture(
+            &format!("heat-{file}"),
+            name,
+            heat_map(&report.heat, &marks)?,
+        );
         lab.keep(&format!("open-{file}"), report)?;
         let hgrm = lab.folder.join(format!("open-{file}.hgrm"));
         fs::write(&hgrm, report.hgrm()).map_err(|error| format!("{}: {error}", hgrm.display()))?;
@@ -91,7 +122,8 @@ pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         .map(|(name, report, _)| (*name, report.histogram_ns.as_slice()))
         .collect();
     let caption = "The same by percentile.";
-    lab.report.picture("open-spectrum", caption, percentile_spectrum(&series)?);
+    lab.report
+        .picture("open-spectrum", caption, percentile_spectrum(&series)?);
     Ok(())
 }
 
@@ -136,8 +168,10 @@ pub(super) fn epochs(path: &Path) -> Result<Vec<Epoch>, Box<dyn Error>> {
 
 fn marks(report: &LoadReport, epochs: &[Epoch]) -> Marks {
     let begin_s = report.begin_unix_ns as f64 / 1e9;
-    let cuts = epochs.iter().map(|epoch| epoch.timestamp_ms as f64 / 1e3 - begin_s);
-    let stalls = report.stalls.longest.iter();
+    let cuts = epochs
+        .iter()
+        .map(|epoch| epoch.timestamp_ms as f64 / 1e3 - begin_s);
+    let stalls = report.stalls.first.iter();
     Marks {
         cuts_s: cuts.collect(),
         stalls_s: stalls

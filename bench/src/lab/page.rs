@@ -5,30 +5,33 @@ use std::collections::BTreeMap;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 /// Pictures by the name of their file, as SVG.
-pub type Pictures = BTreeMap<String, String>;
+pub(super) type Pictures = BTreeMap<String, String>;
 
 /// The page of a Markdown text. An image whose file is among the pictures becomes that picture, with
 /// the image's text as its caption; HTML in the text is shown as text.
-pub fn page(title: &str, markdown: &str, pictures: &Pictures) -> String {
+pub(super) fn page(title: &str, markdown: &str, pictures: &Pictures) -> String {
     let mut image: Option<(String, String)> = None;
-    let events = Parser::new_ext(markdown, Options::ENABLE_TABLES).filter_map(|event| match event {
-        Event::Start(Tag::Image { dest_url, .. }) => {
-            image = Some((dest_url.into_string(), String::new()));
-            None
-        }
-        Event::End(TagEnd::Image) => {
-            let (file, caption) = image.take()?;
-            Some(Event::InlineHtml(figure(pictures.get(&file)?, &caption).into()))
-        }
-        Event::Text(text) | Event::Code(text) if image.is_some() => {
-            if let Some((_, caption)) = &mut image {
-                caption.push_str(&text);
+    let events =
+        Parser::new_ext(markdown, Options::ENABLE_TABLES).filter_map(|event| match event {
+            Event::Start(Tag::Image { dest_url, .. }) => {
+                image = Some((dest_url.into_string(), String::new()));
+                None
             }
-            None
-        }
-        Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
-        event => Some(event),
-    });
+            Event::End(TagEnd::Image) => {
+                let (file, caption) = image.take()?;
+                Some(Event::InlineHtml(
+                    figure(pictures.get(&file)?, &caption).into(),
+                ))
+            }
+            Event::Text(text) | Event::Code(text) if image.is_some() => {
+                if let Some((_, caption)) = &mut image {
+                    caption.push_str(&text);
+                }
+                None
+            }
+            Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
+            event => Some(event),
+        });
     let mut body = String::new();
     html::push_html(&mut body, events);
     // Wide tables are scrolled by themselves, not with the page.
@@ -49,9 +52,9 @@ fn figure(svg: &str, caption: &str) -> String {
     let caption = escaped(caption);
     // Without a size of its own a picture takes that of its place.
     let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
-    let kept = head.split(' ').filter(|part| {
-        !part.starts_with("width=") && !part.starts_with("height=")
-    });
+    let kept = head
+        .split(' ')
+        .filter(|part| !part.starts_with("width=") && !part.starts_with("height="));
     let head = kept.collect::<Vec<_>>().join(" ");
     format!(
         "<span class=\"figure\">{head} role=\"img\" aria-label=\"{caption}\">{rest}\
@@ -101,7 +104,11 @@ mod tests {
     fn pictures_take_the_place_of_images() {
         let svg = "<svg width=\"10\" height=\"5\" viewBox=\"0 0 10 5\"><g/></svg>";
         let pictures = Pictures::from([("a.svg".to_owned(), svg.to_owned())]);
-        let page = page("A & B", "# A\n\n![Two < *three*](a.svg)\n\n![none](b.svg)\n", &pictures);
+        let page = page(
+            "A & B",
+            "# A\n\n![Two < *three*](a.svg)\n\n![none](b.svg)\n",
+            &pictures,
+        );
         assert!(page.contains("<title>A &amp; B</title>"), "{page}");
         assert!(
             page.contains(

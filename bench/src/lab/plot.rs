@@ -9,12 +9,12 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{AsRangedCoord, DefaultFormatting, KeyPointHint, ValueFormatter};
 use plotters::prelude::*;
 
-use super::heat::HeatMap;
+use crate::load::HeatMap;
 
 /// Why a picture could not be drawn: always a mistake in its data, such as a range that is empty.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw {figure}: {why}")]
-pub struct PlotError {
+pub(super) struct PlotError {
     figure: &'static str,
     why: String,
 }
@@ -43,13 +43,13 @@ const STALL: RGBColor = RGBColor(0xc0, 0x39, 0x00);
 const FONT: (&str, i32) = ("sans-serif", 14);
 
 /// The latencies of one server: its name, and how often each (in ns) was seen.
-pub type Series<'a> = (&'a str, &'a [(u64, u64)]);
+pub(super) type Series<'a> = (&'a str, &'a [(u64, u64)]);
 
 /// Latency against percentile: how bad it gets for one request of two, of ten, of a hundred, and so on.
 ///
 /// # Errors
 /// There is nothing to draw.
-pub fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotError> {
+pub(super) fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotError> {
     let spectra: Vec<_> = series
         .iter()
         .map(|(name, counts)| (*name, spectrum(counts)))
@@ -63,8 +63,8 @@ pub fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotError> {
             .map(nines_of)
             .filter(|&nines| nines <= last)
             .collect();
-        let x = Labelled { range: 0.0..last, at: nines };
-        let mut chart = chart(root).build_cartesian_2d(x, (low..high).log_scale())?;
+        let x = Labelled::linear(0.0..last, nines);
+        let mut chart = chart(root).build_cartesian_2d(x, Labelled::logarithmic(low..high))?;
         chart
             .configure_mesh()
             .x_desc("percentile")
@@ -94,18 +94,18 @@ pub fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotError> {
 
 /// What a heat map marks, in seconds since its beginning.
 #[derive(Clone, Debug, Default)]
-pub struct Marks {
+pub(super) struct Marks {
     /// When epochs were cut.
-    pub cuts_s: Vec<f64>,
+    pub(super) cuts_s: Vec<f64>,
     /// When the load generator's core stood still, and for how long.
-    pub stalls_s: Vec<(f64, f64)>,
+    pub(super) stalls_s: Vec<(f64, f64)>,
 }
 
 /// How many replies arrived when, with which latency: the darker, the more.
 ///
 /// # Errors
 /// There is nothing to draw.
-pub fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, PlotError> {
+pub(super) fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, PlotError> {
     let column_s = heat.column_ns as f64 / 1e9;
     let end_s = column_s * heat.columns.len() as f64;
     let cells = || {
@@ -120,7 +120,8 @@ pub fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, PlotError> {
     // Room at the top for the stalls, whatever the latencies are.
     let high = high * (high / low).powf(0.08);
     draw("a heat map", HEIGHT, |root| {
-        let mut chart = chart(root).build_cartesian_2d(0.0..end_s, (low..high).log_scale())?;
+        let mut chart =
+            chart(root).build_cartesian_2d(0.0..end_s, Labelled::logarithmic(low..high))?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -172,29 +173,29 @@ pub fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, PlotError> {
 
 /// A bar: its name, its value, and the quartiles between which it varied.
 #[derive(Clone, Debug)]
-pub struct Bar {
+pub(super) struct Bar {
     /// What it is of.
-    pub name: String,
+    pub(super) name: String,
     /// Its length.
-    pub value: f64,
+    pub(super) value: f64,
     /// A quarter of the measurements was below the first, a quarter above the second.
-    pub quartiles: (f64, f64),
+    pub(super) quartiles: (f64, f64),
 }
 
 /// Bars from left to right, each with its quartiles as a whisker.
 ///
 /// # Errors
 /// There is nothing to draw.
-pub fn bars(unit: &str, bars: &[Bar]) -> Result<String, PlotError> {
+pub(super) fn bars(unit: &str, bars: &[Bar]) -> Result<String, PlotError> {
     let highest = bars.iter().map(|bar| bar.quartiles.1.max(bar.value));
     let highest = highest.fold(0.0, f64::max);
     let height = 70 + 34 * bars.len() as u32;
     draw("bars", height, |root| {
         let count = bars.len() as f64;
-        let rows = Labelled {
-            range: 0.0..count,
-            at: (0..bars.len()).map(|row| row as f64 + 0.5).collect(),
-        };
+        let rows = Labelled::linear(
+            0.0..count,
+            (0..bars.len()).map(|row| row as f64 + 0.5).collect(),
+        );
         // The first one on top.
         let place = |row: usize| count - 1.0 - row as f64;
         let name = |&at: &f64| {
@@ -237,18 +238,18 @@ pub fn bars(unit: &str, bars: &[Bar]) -> Result<String, PlotError> {
 
 /// Named lines over the same places, for example runs, or a number of connections.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(super) struct Line {
     /// What it is of.
-    pub name: String,
+    pub(super) name: String,
     /// The places by index, and the values there.
-    pub points: Vec<(usize, f64)>,
+    pub(super) points: Vec<(usize, f64)>,
 }
 
 /// Lines over places that have labels instead of distances.
 ///
 /// # Errors
 /// There is nothing to draw.
-pub fn lines(
+pub(super) fn lines(
     x: &str,
     y: &str,
     labels: &[String],
@@ -261,14 +262,16 @@ pub fn lines(
         Scale::FromZero => (0.0, values().fold(0.0, f64::max) * 1.15),
     };
     draw("lines", HEIGHT, |root| match scale {
-        Scale::Logarithmic => draw_lines(root, x, y, labels, lines, (low..high).log_scale()),
+        Scale::Logarithmic => {
+            draw_lines(root, x, y, labels, lines, Labelled::logarithmic(low..high))
+        }
         Scale::FromZero => draw_lines(root, x, y, labels, lines, low..high),
     })
 }
 
 /// How values are laid out.
 #[derive(Clone, Copy, Debug)]
-pub enum Scale {
+pub(super) enum Scale {
     /// Equal ratios are equally high.
     Logarithmic,
     /// Equal differences are, and zero is shown.
@@ -288,10 +291,10 @@ where
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let last = labels.len().saturating_sub(1) as f64;
-    let places = Labelled {
-        range: -0.3..last + 0.3,
-        at: (0..labels.len()).map(|place| place as f64).collect(),
-    };
+    let places = Labelled::linear(
+        -0.3..last + 0.3,
+        (0..labels.len()).map(|place| place as f64).collect(),
+    );
     let mut chart = chart(root).build_cartesian_2d(places, values)?;
     let label = |&at: &f64| labels.get(at.round() as usize).cloned().unwrap_or_default();
     chart
@@ -309,9 +312,7 @@ where
         chart
             .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
             .label(&line.name)
-            .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
-            });
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
     }
     chart
@@ -328,6 +329,34 @@ where
 struct Labelled {
     range: Range<f64>,
     at: Vec<f64>,
+    scale: Scale,
+}
+
+impl Labelled {
+    /// An axis on which equal ratios are equally long, with labels at 1, 2 and 5 of each decade.
+    fn logarithmic(range: Range<f64>) -> Labelled {
+        let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+        let all = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|m| m * 10.0_f64.powi(decade)));
+        let mut at: Vec<_> = all.filter(|value| range.contains(value)).collect();
+        // Over many decades, whole ones are enough.
+        if at.len() > 10 {
+            at.retain(|value| value.log10().fract().abs() < 1e-9);
+        }
+        Labelled {
+            range,
+            at,
+            scale: Scale::Logarithmic,
+        }
+    }
+
+    /// An axis on which equal differences are equally long.
+    fn linear(range: Range<f64>, at: Vec<f64>) -> Labelled {
+        Labelled {
+            range,
+            at,
+            scale: Scale::FromZero,
+        }
+    }
 }
 
 impl Ranged for Labelled {
@@ -336,7 +365,10 @@ impl Ranged for Labelled {
 
     fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
         let Range { start, end } = self.range;
-        let part = (value - start) / (end - start);
+        let part = match self.scale {
+            Scale::FromZero => (value - start) / (end - start),
+            Scale::Logarithmic => (value / start).ln() / (end / start).ln(),
+        };
         first + (part * f64::from(last - first)).round() as i32
     }
 
@@ -371,10 +403,7 @@ fn draw(
 
 fn chart<'a, 'b>(root: &'a Root<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut chart = ChartBuilder::on(root);
-    chart
-        .margin(10)
-        .x_label_area_size(46)
-        .y_label_area_size(70);
+    chart.margin(10).x_label_area_size(46).y_label_area_size(70);
     chart
 }
 
@@ -410,7 +439,9 @@ fn spectrum(counts: &[(u64, u64)]) -> Vec<(f64, f64)> {
     }
     if let Some(&(longest_ns, _)) = counts.last() {
         // The longest one is that of one request of all.
-        let nines = (total as f64).log10().max(points.last().map_or(0.0, |p| p.0));
+        let nines = (total as f64)
+            .log10()
+            .max(points.last().map_or(0.0, |p| p.0));
         points.push((nines, longest_ns as f64 / 1e3));
     }
     points
@@ -498,7 +529,13 @@ mod tests {
         };
         let labels = ["1".to_owned(), "10".to_owned()];
         for scale in [Scale::Logarithmic, Scale::FromZero] {
-            let svg = lines("connections", "µs", &labels, std::slice::from_ref(&line), scale);
+            let svg = lines(
+                "connections",
+                "µs",
+                &labels,
+                std::slice::from_ref(&line),
+                scale,
+            );
             assert!(svg.expect("drawn").contains("p99"));
         }
         percentile_spectrum(&[]).expect("an empty picture");

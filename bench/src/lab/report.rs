@@ -9,11 +9,25 @@ use super::page::{Pictures, page};
 /// What was written so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// What comes before the summary.
+    introduction: String,
+    /// What is known at the end, and read first.
+    summary: String,
     markdown: String,
     pictures: Pictures,
 }
 
 impl Report {
+    /// What comes first of all.
+    pub(super) fn introduce(&mut self, text: &str) {
+        self.introduction = format!("{}\n\n", text.trim_end());
+    }
+
+    /// What comes behind the introduction, whenever it is known.
+    pub(super) fn summarize(&mut self, text: &str) {
+        self.summary = format!("{}\n\n", text.trim_end());
+    }
+
     /// Adds a paragraph, or several.
     pub(super) fn text(&mut self, text: impl AsRef<str>) {
         self.markdown.push_str(text.as_ref().trim_end());
@@ -22,11 +36,7 @@ impl Report {
 
     /// Adds a table.
     pub(super) fn table(&mut self, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-        let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(header.len()));
-        for row in rows {
-            text.push_str(&format!("| {} |\n", row.join(" | ")));
-        }
-        self.text(text);
+        self.text(table(header, rows));
     }
 
     /// Adds a picture, whose file gets this name.
@@ -38,9 +48,10 @@ impl Report {
 
     /// Writes `report.md`, its pictures, and `report.html`, which holds all of them.
     pub(super) fn write(&self, folder: &Path, title: &str) -> Result<(), Box<dyn Error>> {
-        let html = page(title, &self.markdown, &self.pictures);
+        let text = format!("{}{}{}", self.introduction, self.summary, self.markdown);
+        let html = page(title, &text, &self.pictures);
         let mut files = vec![
-            ("report.md", self.markdown.trim_end().to_owned() + "\n"),
+            ("report.md", text.trim_end().to_owned() + "\n"),
             ("report.html", html),
         ];
         for (name, svg) in &self.pictures {
@@ -52,4 +63,14 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// A table in Markdown.
+pub(super) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let (names, line) = (header.join(" | "), "---|".repeat(header.len()));
+    let mut text = format!("| {names} |\n|{line}\n");
+    for row in rows {
+        text.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    text
 }

@@ -9,8 +9,6 @@ use crate::compare::Contender;
 #[derive(Clone, Debug)]
 pub(super) struct Ours<'a> {
     name: String,
-    /// What it serves, with its own arguments.
-    what: &'a str,
     poll_mode: &'a str,
     listen: String,
     checkpoint: Option<&'a Path>,
@@ -22,17 +20,11 @@ impl<'a> Ours<'a> {
     pub(super) fn hello(name: &str, poll_mode: &'a str) -> Ours<'a> {
         Ours {
             name: name.to_owned(),
-            what: "hello",
             poll_mode,
             listen: "127.0.0.1:0".to_owned(),
             checkpoint: None,
             more: String::new(),
         }
-    }
-
-    /// Another pipeline.
-    pub(super) fn serving(self, what: &'a str) -> Ours<'a> {
-        Ours { what, ..self }
     }
 
     /// With a checkpoint each second.
@@ -62,7 +54,6 @@ impl<'a> Ours<'a> {
     pub(super) fn contender(&self) -> Contender {
         let Ours {
             name,
-            what,
             poll_mode,
             listen,
             checkpoint,
@@ -73,7 +64,7 @@ impl<'a> Ours<'a> {
             None => "none".to_owned(),
         };
         let text = format!(
-            "{name}={{self}} serve {what} --listen {listen} --cores {{core}} --poll-mode {poll_mode} \
+            "{name}={{self}} serve hello --listen {listen} --cores {{core}} --poll-mode {poll_mode} \
              --checkpoint {checkpoint}{more}"
         );
         text.parse().expect("a name and a command")

@@ -12,24 +12,24 @@ const GAP_NS: u64 = 10_000;
 
 /// What a clock reader on a core saw.
 #[derive(Clone, Debug, Serialize)]
-pub struct Probe {
+pub(super) struct Probe {
     /// The core.
-    pub core: usize,
+    pub(super) core: usize,
     /// How long it looked.
-    pub looked_ms: f64,
+    pub(super) looked_ms: f64,
     /// Gaps between two readings of 10 µs or more, as (ns, how often), at three significant digits.
-    pub gaps_ns: Vec<(u64, u64)>,
+    pub(super) gaps_ns: Vec<(u64, u64)>,
     /// The longest of them, in µs; 0 when there was none.
-    pub longest_us: f64,
+    pub(super) longest_us: f64,
     /// The part of the time that went into them, from 0 to 1.
-    pub stolen: f64,
+    pub(super) stolen: f64,
 }
 
 /// Reads the clock on `core` for so long, as fast as it goes, and notes the gaps.
 ///
 /// # Errors
 /// The core is not there.
-pub fn probe(core: usize, time: Duration) -> Result<Probe, PinError> {
+pub(super) fn probe(core: usize, time: Duration) -> Result<Probe, PinError> {
     pin(core)?;
     let mut gaps = Gaps::new();
     let begin = Instant::now();

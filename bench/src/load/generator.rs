@@ -126,7 +126,7 @@ impl<'a> Generator<'a> {
                 observe(Edge::Begin);
                 now_ns = self.now_ns();
                 began_ns = Some(now_ns);
-                self.record.is_open = true;
+                self.record.open();
             }
             let finished = self.is_finished(now_ns);
             if self.record.is_open && (finished || now_ns >= self.end_ns) {
@@ -140,6 +140,9 @@ impl<'a> Generator<'a> {
             let idle_since_ns = now_ns;
             let count = self.poller.wait(self.wait_at_most(now_ns))?;
             now_ns = self.now_ns();
+            if self.options.poll_mode == PollMode::Spin {
+                self.record.asked(idle_since_ns, now_ns);
+            }
             if self.record.is_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
                 self.record.idle_ns += now_ns - idle_since_ns;
             }

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::{Fault, InFlight};
+use super::heat::HeatMap;
 use super::phase::Phase;
 use super::reply::Reply;
+use super::stalls::Stalls;
 use super::timeline::Timeline;
 
 /// What a reply is, for those who count only this.
@@ -89,6 +92,12 @@ pub(super) struct Record {
     pub(super) phases: Vec<Phase>,
     /// What arrived in the window, step by step.
     pub(super) timeline: Timeline,
+    /// The good replies among those, by when and how late.
+    pub(super) heat: HeatMap,
+    /// When this program itself stood still.
+    pub(super) stalls: Stalls,
+    /// When the window opened, since 1970.
+    pub(super) begin_unix_ns: u64,
     /// Of each request of an open loop that found a connection free: how late this program was.
     pub(super) lag_ns: Histogram<u64>,
     /// Over the whole run: an error in the warm-up is one, too.
@@ -111,10 +120,32 @@ impl Record {
             is_open: false,
             phases: phase_ends_ns.iter().map(|&end| Phase::new(end)).collect(),
             timeline: Timeline::new(),
+            heat: HeatMap::new(Duration::from_nanos(end_ns - begin_ns)),
+            stalls: Stalls::default(),
+            begin_unix_ns: 0,
             lag_ns: histogram(),
             errors: ErrorCounts::default(),
             completed: 0,
             idle_ns: 0,
+        }
+    }
+
+    /// The warm-up is over.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
+        // A clock before 1970 puts the window there.
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.begin_unix_ns = since_1970.map_or(0, |time| time.as_nanos() as u64);
+    }
+
+    /// The clock was read around a question that takes no time.
+    #[inline]
+    pub(super) fn asked(&mut self, before_ns: u64, after_ns: u64) {
+        if self.is_open {
+            let begin_ns = self.window_ns.start;
+            let since_begin = |ns: u64| ns.saturating_sub(begin_ns);
+            self.stalls
+                .asked(since_begin(before_ns), since_begin(after_ns));
         }
     }
 
@@ -131,6 +162,9 @@ impl Record {
             self.completed += 1;
             let at_ns = now_ns.saturating_sub(self.window_ns.start);
             self.timeline.arrived(outcome, latency_ns, at_ns);
+            if outcome == Outcome::Good {
+                self.heat.arrived(latency_ns, at_ns);
+            }
         }
         if let Some(phase) = self.phase(request.due_ns) {
             phase.answered(outcome, latency_ns, reply.retry_after);

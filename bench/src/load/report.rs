@@ -5,10 +5,12 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::heat::HeatMap;
 use super::options::LoadOptions;
 use super::phase::{Phase, PhaseReport, recorded};
 use super::record::{ErrorCounts, Record, histogram};
 use super::schedule::Arrivals;
+use super::stalls::Stalls;
 use super::timeline::Step;
 use crate::poller::PollMode;
 
@@ -27,6 +29,8 @@ pub struct LoadReport {
     pub arrivals: Arrivals,
     /// How the load generator waited.
     pub poll_mode: PollMode,
+    /// When the window began, in ns since 1970: the server's own records have their place beside it.
+    pub begin_unix_ns: u64,
     /// How long the window was.
     pub window_s: f64,
     /// Replies that arrived in the window.
@@ -41,6 +45,10 @@ pub struct LoadReport {
     pub shed_count: u64,
     /// What arrived in each tenth of a second of the window.
     pub timeline: Vec<Step>,
+    /// The latencies of the good replies over the window.
+    pub heat: HeatMap,
+    /// When a load generator that spins stood still itself.
+    pub stalls: Stalls,
     /// What became of the requests of each rate, where it changed.
     pub phases: Vec<PhaseReport>,
     /// How late the load generator itself sent requests of an open loop.
@@ -115,6 +123,7 @@ impl LoadReport {
             rate: options.rate,
             arrivals: options.arrivals,
             poll_mode: options.poll_mode,
+            begin_unix_ns: record.begin_unix_ns,
             window_s,
             completed: record.completed,
             throughput_per_s: per_window(record.completed as f64),
@@ -122,6 +131,8 @@ impl LoadReport {
             shed: Percentiles::of(&shed_ns),
             shed_count: shed_ns.len(),
             timeline: record.timeline.into_steps(),
+            heat: record.heat,
+            stalls: record.stalls,
             phases: phases.map(|(&step, phase)| phase.report(step)).collect(),
             lag: Percentiles::of(&record.lag_ns),
             busy: 1.0 - per_window(record.idle_ns as f64 / 1e9).min(1.0),
@@ -201,6 +212,16 @@ impl fmt::Display for LoadReport {
         write!(f, "errors: {}", self.errors.total())?;
         for (name, count) in self.errors.named().iter().filter(|(_, count)| *count > 0) {
             write!(f, " · {name} {count}")?;
+        }
+        if self.stalls.count > 0 {
+            write!(
+                f,
+                "\nthe load generator stood still {} times, {:.1} ms in all, {:.1} ms at most: none of that is \
+                 the server's",
+                self.stalls.count,
+                self.stalls.total_ns as f64 / 1e6,
+                self.stalls.longest_ns as f64 / 1e6
+            )?;
         }
         if let Some(why) = self.bottleneck() {
             write!(
