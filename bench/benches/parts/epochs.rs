@@ -1,0 +1,30 @@
+//! Epochs: what a partition publishes for them, and their commits.
+
+use std::hint::black_box;
+
+use criterion::Criterion;
+use snapback::internals::{Committer, Publisher};
+
+pub(crate) fn epochs(c: &mut Criterion) {
+    let mut group = c.benchmark_group("epoch");
+    let publisher = Publisher::default();
+    let mut next = 0;
+    group.bench_function("publish", |b| {
+        b.iter(|| {
+            next += 1;
+            publisher.publish(black_box(next), black_box(next));
+        });
+    });
+    group.bench_function("record a latency", |b| {
+        b.iter(|| publisher.record(black_box(8_000)))
+    });
+    group.bench_function("cut", |b| b.iter(|| publisher.offsets()));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let location = directory.path().to_str().expect("a UTF-8 path");
+    let mut committer = Committer::open(location).expect("an empty checkpoint opens");
+    group.sample_size(20);
+    group.bench_function("commit", |b| {
+        b.iter(|| committer.commit().expect("there is room"))
+    });
+    group.finish();
+}
