@@ -1,12 +1,12 @@
-//! HTTP: heads of requests are read, heads of replies are written.
+//! HTTP: heads of requests are read, replies are written to where they are sent from.
 
 use std::hint::black_box;
 
 use criterion::Criterion;
-use snapback::internals::{Heads, decode, decode_pieces};
+use snapback::internals::{Heads, Replies, decode, decode_pieces};
 use snapback_operators::ReplyHead;
 
-use crate::HELLO;
+use crate::{FooLength, HELLO};
 
 pub(crate) fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
@@ -18,6 +18,15 @@ pub(crate) fn codec(c: &mut Criterion) {
     let (mut heads, head) = (Heads::default(), ReplyHead::default());
     group.bench_function("encode head", |b| {
         b.iter(|| heads.encode(&head, black_box(16)).len())
+    });
+    let (mut replies, row) = (Replies::default(), FooLength { foo_length: 11 });
+    group.bench_function("encode reply", |b| {
+        b.iter(|| {
+            // One turn's replies are sent together, and their room is used again.
+            if replies.put(black_box(&row)) > 4096 {
+                replies.clear();
+            }
+        });
     });
     group.finish();
 }

@@ -1,9 +1,12 @@
-//! What the parts of a request cost by themselves: codec, JSON, chain, publishing, committing.
+//! What the parts of a request cost by themselves, and the request as a whole.
 
 mod chain;
 mod codec;
 mod epochs;
+mod queues;
+mod request;
 mod service;
+mod timers;
 
 use std::borrow::Cow;
 
@@ -31,9 +34,12 @@ struct FooLength {
 
 criterion_group!(
     benches,
+    request::request,
     codec::codec,
     chain::json,
     chain::chain,
+    timers::timers,
+    queues::queues,
     epochs::epochs
 );
 criterion_main!(benches);
