@@ -314,7 +314,7 @@ impl Connection {
 
     /// Answers what is whole, and tells whether more may be.
     #[inline]
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         token: u64,
         worker: &mut Worker,

@@ -1,5 +1,5 @@
-//! What a batch of requests costs, from bodies to a column of replies: by its size, by its plan, and
-//! by the size of the table that it is joined with.
+//! What a batch of requests costs, from bodies to a column of replies: by its size, by its plan, by
+//! its expression, and by the size of the table that it is joined with.
 
 use std::sync::Arc;
 
@@ -71,6 +71,35 @@ fn plans(criterion: &mut Criterion) {
     });
 }
 
+/// Expressions in the programs of row-wise queries. What one costs is the difference to the first,
+/// which computes nothing; what a row costs falls with the size of the batch.
+fn expressions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("expression");
+    for (name, expression) in [
+        ("none", "n"),
+        ("arithmetic", "(n + 7) * 2 - n % 5"),
+        ("comparison", "n > 10 AND n < 500 OR foo = 'hello number 3'"),
+        (
+            "case",
+            "CASE WHEN n < 0 THEN 'negative' WHEN n = 0 THEN 'zero' ELSE 'positive' END",
+        ),
+        ("text", "concat(upper(foo), '/', left(foo, 5))"),
+        ("pattern", "regexp_replace(foo, '[0-9]+', '#')"),
+    ] {
+        let query = format!("SELECT {expression} AS r FROM requests");
+        let batches = Batches::new(&context(), SCHEMA, &query, "r", false);
+        let mut batches = batches.expect("it is planned");
+        for size in [1, 16, 256] {
+            let bodies = bodies(size);
+            group.throughput(Throughput::Elements(size as u64));
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter(|| assert_eq!(run(&mut batches, &bodies), size));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn joins(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lookup");
     // A run that only tries the bench does not want a million rows.
@@ -98,5 +127,5 @@ fn joins(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, plans, joins);
+criterion_group!(benches, plans, expressions, joins);
 criterion_main!(benches);

@@ -3,7 +3,10 @@
 //! Behind the feature `internals`; no promise is made about anything in here.
 
 pub mod image;
+mod machine;
+mod queues;
 mod replay;
+mod wheel;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,10 @@ use crate::partition::Published;
 use crate::transport::proxy_header;
 use snapback_operators::{Peer, ReplyHead};
 
+pub use machine::{Machine, Replies};
+pub use queues::{HandOver, Seals};
 pub use replay::{Event, Limits, Received, replay};
+pub use wheel::{Wheel, WheelTimer};
 
 /// Decodes the request at the beginning of `bytes`: how long it is, if it is whole and well-formed.
 #[must_use]

@@ -27,7 +27,7 @@ pub(crate) mod stages;
 mod timeouts;
 mod timers;
 pub(crate) mod traffic;
-mod worker;
+pub(crate) mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -55,8 +55,7 @@ pub(crate) use policy::Policy;
 pub(crate) use published::Published;
 pub(crate) use shed::TimeoutKind;
 pub(crate) use spin::Spin;
-pub(crate) use timers::TimerId;
-use timers::Timers;
+pub(crate) use timers::{TimerId, Timers};
 pub(crate) use worker::{Sender, Worker};
 
 /// The poller's tokens below this are connections: a slab key and a generation.

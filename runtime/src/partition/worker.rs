@@ -80,9 +80,9 @@ pub(super) struct Extras<'e> {
 }
 
 /// Turns what the chain said of a request into its reply.
-pub(super) struct Replier {
+pub(crate) struct Replier {
     encoder: HeadEncoder,
-    pub(super) head: ReplyHead,
+    pub(crate) head: ReplyHead,
     refusals: Refusals,
     policy: Policy,
     /// Replies say `Connection: close`.
@@ -102,17 +102,7 @@ impl Worker {
         deferrals: Deferrals,
         queue_delay: QueueDelay,
     ) -> Self {
-        let mut encoder = HeadEncoder::new(unix_seconds());
-        encoder.tell_ids(&run, partition);
-        let replier = Replier {
-            encoder,
-            head: ReplyHead::default(),
-            refusals: Refusals::default(),
-            policy,
-            draining: false,
-            log: LogLimit::default(),
-            recorder: None,
-        };
+        let replier = Replier::new(&run, partition, policy);
         Worker {
             run,
             partition,
@@ -392,6 +382,21 @@ fn sent_body(body: &[u8], status: u16, is_head: bool) -> &[u8] {
 }
 
 impl Replier {
+    /// Replies of a partition, under its policy.
+    pub(crate) fn new(run: &Run, partition: u32, policy: Policy) -> Self {
+        let mut encoder = HeadEncoder::new(unix_seconds());
+        encoder.tell_ids(run, partition);
+        Replier {
+            encoder,
+            head: ReplyHead::default(),
+            refusals: Refusals::default(),
+            policy,
+            draining: false,
+            log: LogLimit::default(),
+            recorder: None,
+        }
+    }
+
     /// Whether the connection goes on, and what the reply says about that.
     #[inline]
     pub(super) fn persistence(
@@ -410,7 +415,7 @@ impl Replier {
     /// Leaves room for the head before the body, as long as the last head was, which fits nearly
     /// always: the body is then written once, to where it is sent from.
     #[inline]
-    pub(super) fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
+    pub(crate) fn leave_room(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         let room = start..start + self.encoder.expected_len();
         out.resize(room.end, 0);
@@ -469,7 +474,7 @@ impl Replier {
 
     /// Writes the head into its room; where it does not fit, the body is moved.
     #[inline]
-    pub(super) fn put_head(
+    pub(crate) fn put_head(
         &mut self,
         out: &mut Vec<u8>,
         room: Range<usize>,

@@ -53,7 +53,7 @@
 //! # }
 //! ```
 
-mod pipe;
+pub(crate) mod pipe;
 mod recorder;
 mod recording;
 mod served;

@@ -15,11 +15,11 @@ const SPARE_NOTE_BYTES: usize = 64 << 10;
 
 /// Rows that a partition handed over.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// The epoch, as the partition's mailbox counts them, that it was sealed for; none when the
     /// partition left it behind unasked.
     pub(super) sealed: Option<(u64, Marks)>,
-    pub(super) rows: Served,
+    pub(crate) rows: Served,
 }
 
 /// No side ever waits for the other.
@@ -67,12 +67,12 @@ impl Pipe {
     }
 
     /// For the tee's thread: the oldest part.
-    pub(super) fn take(&self) -> Option<Part> {
+    pub(crate) fn take(&self) -> Option<Part> {
         self.parts.pop()
     }
 
     /// For the tee's thread: these rows are in the sink.
-    pub(super) fn give_back(&self, mut rows: Served) {
+    pub(crate) fn give_back(&self, mut rows: Served) {
         self.pending_bytes
             .fetch_sub(rows.bytes(), Ordering::Relaxed);
         rows.clear();
