@@ -9,8 +9,9 @@ mod service;
 mod timers;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use criterion::{criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use serde::{Deserialize, Serialize};
 use snapback::prelude::*;
 
@@ -32,14 +33,22 @@ struct FooLength {
     foo_length: usize,
 }
 
+/// Short ones: none of these needs seconds to be told from another.
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
 criterion_group!(
-    benches,
-    request::request,
-    codec::codec,
-    chain::json,
-    chain::chain,
-    timers::timers,
-    queues::queues,
-    epochs::epochs
+    name = benches;
+    config = short();
+    targets = request::request,
+        codec::codec,
+        chain::json,
+        chain::chain,
+        timers::timers,
+        queues::queues,
+        epochs::epochs
 );
 criterion_main!(benches);

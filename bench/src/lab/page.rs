@@ -83,7 +83,7 @@ const STYLE: &str = "
   svg { filter: invert(1) hue-rotate(180deg) }
 }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
+main { max-width: 78rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
 h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .6rem }
 a { color: var(--link) }
 .wide { overflow-x: auto; margin: 1rem 0 }
