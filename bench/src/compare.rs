@@ -235,9 +235,8 @@ fn measure(
     pin(arguments.server_core)?;
     let server = Server::start(contender, arguments.server_core)?;
     let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
         path: arguments.path.clone(),
+        ..Target::hello(server.address().clone())
     };
     let options = LoadOptions {
         duration: arguments.duration,

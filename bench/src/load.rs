@@ -24,6 +24,7 @@ mod reply;
 mod report;
 mod run;
 mod schedule;
+mod secure;
 mod timeline;
 
 use std::fs;
@@ -41,6 +42,7 @@ pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
 pub use run::{Edge, LoadError, run, run_observed};
 pub use schedule::{Arrivals, Schedule};
+pub use secure::TrustError;
 pub use timeline::{STEP_NS, Step};
 
 /// What to load, how, and where to write what was seen.

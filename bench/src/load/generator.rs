@@ -10,6 +10,7 @@ use super::record::{Body, Record};
 use super::reply::ReplyParser;
 use super::run::{Edge, LoadError};
 use super::schedule::Schedule;
+use super::secure::Security;
 use crate::poller::{PollMode, Poller, Ready};
 
 /// Room for what one read takes.
@@ -28,6 +29,8 @@ pub(super) struct Generator<'a> {
     /// How long a request of an open loop waits for a connection.
     patience_ns: u64,
     poller: Poller,
+    /// How connections to a secured target are made.
+    security: Option<Security>,
     connections: Vec<Connection>,
     /// `pipeline` requests one after the other, so that any number of them is one slice.
     requests: Vec<u8>,
@@ -52,18 +55,15 @@ impl<'a> Generator<'a> {
     /// Opens the connections.
     pub(super) fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
         let poller = Poller::new(options.poll_mode)?;
-        let address = &options.target.address;
+        let security = Security::of(options)?;
         let mut connections = Vec::with_capacity(options.connections);
         for index in 0..options.connections {
-            let socket = address
-                .connect(options.timeout)
-                .and_then(|socket| poller.add(&socket, index as u64).map(|()| socket))
-                .map_err(|source| LoadError::Connect {
-                    index,
-                    address: address.clone(),
-                    source,
-                })?;
-            connections.push(Connection::new(Some(socket)));
+            let connection = connect(options, security.as_ref(), &poller, index);
+            connections.push(connection.map_err(|source| LoadError::Connect {
+                index,
+                address: options.target.address.clone(),
+                source,
+            })?);
         }
         let request = options.request();
         let warmup = match options.count {
@@ -95,6 +95,7 @@ impl<'a> Generator<'a> {
             timeout_ns: as_ns(options.timeout),
             patience_ns: options.patience.map_or(u64::MAX, as_ns),
             poller,
+            security,
             connections,
             requests: request.repeat(options.pipeline),
             request_bytes: request.len(),
@@ -156,6 +157,11 @@ impl<'a> Generator<'a> {
         }
         self.count_unsent();
         Ok(())
+    }
+
+    /// What the first connection agreed on with its server; nothing when it is plain.
+    pub(super) fn tls(&self) -> Option<String> {
+        self.connections.first().and_then(Connection::agreed)
     }
 
     /// What was seen, and how long the window was.
@@ -355,16 +361,16 @@ impl<'a> Generator<'a> {
         self.outstanding -= lost;
         self.release(index, lost, now_ns);
         // The old socket goes first, and its watch with it.
-        self.connections[index] = Connection::new(None);
+        self.connections[index] = Connection::closed();
         if now_ns >= self.end_ns && !self.has_due_before_the_end() {
             return;
         }
-        let socket = self.options.target.address.connect(self.options.timeout);
-        match socket.and_then(|socket| self.poller.add(&socket, index as u64).map(|()| socket)) {
-            Ok(socket) => {
-                self.connections[index].socket = Some(socket);
+        match connect(self.options, self.security.as_ref(), &self.poller, index) {
+            Ok(connection) => {
+                self.connections[index] = connection;
                 if self.schedule.is_none() {
-                    self.fill(index, now_ns);
+                    // To connect is no part of a request.
+                    self.fill(index, self.now_ns());
                 }
             }
             Err(_) => self.record.errors.connect += 1,
@@ -397,6 +403,23 @@ impl<'a> Generator<'a> {
             self.record.unsent(schedule.take_ns());
         }
     }
+}
+
+/// Opens a connection up to where a request can be sent, its TLS handshake included, and watches
+/// it. That takes its time from all others.
+fn connect(
+    options: &LoadOptions,
+    security: Option<&Security>,
+    poller: &Poller,
+    index: usize,
+) -> io::Result<Connection> {
+    let socket = options.target.address.connect(options.timeout)?;
+    let tls = match security {
+        Some(security) => Some(security.handshake(&socket, options.timeout)?),
+        None => None,
+    };
+    poller.add(&socket, index as u64)?;
+    Ok(Connection::open(socket, tls))
 }
 
 #[inline]

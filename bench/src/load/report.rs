@@ -17,6 +17,8 @@ use crate::poller::PollMode;
 pub struct LoadReport {
     /// Where the load went.
     pub address: String,
+    /// What its connections agreed on, version and cipher suite; nothing when they were plain.
+    pub tls: Option<String>,
     /// How many connections it held.
     pub connections: usize,
     /// How many requests each could have in flight.
@@ -88,7 +90,12 @@ const BUSY_LIMIT: f64 = 0.95;
 const LAG_LIMIT_US: f64 = 100.0;
 
 impl LoadReport {
-    pub(super) fn new(options: &LoadOptions, record: Record, window_ns: u64) -> LoadReport {
+    pub(super) fn new(
+        options: &LoadOptions,
+        tls: Option<String>,
+        record: Record,
+        window_ns: u64,
+    ) -> LoadReport {
         let window_s = window_ns as f64 / 1e9;
         // A window that never opened has no rate, and no division by zero either.
         let per_window = |value: f64| {
@@ -110,6 +117,7 @@ impl LoadReport {
         let phases = options.steps.iter().zip(&record.phases);
         LoadReport {
             address: options.target.address.to_string(),
+            tls,
             connections: options.connections,
             pipeline: options.pipeline,
             rate: options.rate,
@@ -183,7 +191,11 @@ impl fmt::Display for LoadReport {
             latency,
             ..
         } = self;
-        write!(f, "{} · {connections} connections · ", self.address)?;
+        write!(f, "{} · ", self.address)?;
+        if let Some(tls) = &self.tls {
+            write!(f, "{tls} · ")?;
+        }
+        write!(f, "{connections} connections · ")?;
         match self.rate {
             Some(rate) => writeln!(f, "open loop, {rate}/s {:?}", self.arrivals)?,
             None => writeln!(f, "closed loop, {pipeline} in flight each")?,
