@@ -17,6 +17,7 @@
 
 mod connection;
 mod generator;
+mod heat;
 mod options;
 mod phase;
 mod record;
@@ -25,6 +26,7 @@ mod report;
 mod run;
 mod schedule;
 mod secure;
+mod stalls;
 mod timeline;
 
 use std::fs;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::output;
+pub use heat::HeatMap;
 pub use options::{Body, LoadOptions, parse_duration};
 pub(crate) use phase::recorded;
 pub use phase::{PhaseReport, RateStep};
@@ -43,6 +46,7 @@ pub use report::{LoadReport, Percentiles};
 pub use run::{Edge, LoadError, run, run_observed};
 pub use schedule::{Arrivals, Schedule};
 pub use secure::TrustError;
+pub use stalls::{Stall, Stalls};
 pub use timeline::{STEP_NS, Step};
 
 /// What to load, how, and where to write what was seen.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{Connection, Fault, InFlight};
 use super::options::LoadOptions;
@@ -19,10 +19,21 @@ const READ_BYTES: usize = 256 * 1024;
 /// How often replies that take too long are looked for.
 const SCAN_INTERVAL_NS: u64 = 10_000_000;
 
+/// The time in which a run measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// When it was to begin, which is where the timeline counts from, in ns since 1970.
+    pub(super) begin_unix_ns: u64,
+    /// How long it was.
+    pub(super) length_ns: u64,
+}
+
 /// A load at work.
 pub(super) struct Generator<'a> {
     options: &'a LoadOptions,
     start: Instant,
+    /// The same instant by the clock on the wall, in ns since 1970.
+    start_unix_ns: u64,
     begin_ns: u64,
     end_ns: u64,
     timeout_ns: u64,
@@ -90,6 +101,7 @@ impl<'a> Generator<'a> {
         Ok(Generator {
             options,
             start: Instant::now(),
+            start_unix_ns: 0,
             begin_ns,
             end_ns,
             timeout_ns: as_ns(options.timeout),
@@ -115,6 +127,8 @@ impl<'a> Generator<'a> {
     pub(super) fn run(&mut self, mut observe: impl FnMut(Edge)) -> io::Result<()> {
         let mut input = vec![0; READ_BYTES];
         self.start = Instant::now();
+        // A clock that stands before 1970 is wrong in any case.
+        self.start_unix_ns = SystemTime::UNIX_EPOCH.elapsed().map_or(0, as_ns);
         let mut now_ns = 0;
         let mut began_ns = None;
         if self.schedule.is_none() {
@@ -141,17 +155,25 @@ impl<'a> Generator<'a> {
             let idle_since_ns = now_ns;
             let count = self.poller.wait(self.wait_at_most(now_ns))?;
             now_ns = self.now_ns();
-            if self.record.is_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
-                self.record.idle_ns += now_ns - idle_since_ns;
+            if self.record.is_open {
+                let waited_ns = now_ns - idle_since_ns;
+                if count == 0 || self.options.poll_mode == PollMode::Blocking {
+                    self.record.idle_ns += waited_ns;
+                }
+                if self.options.poll_mode == PollMode::Spin {
+                    self.record.waited(idle_since_ns, waited_ns, count);
+                }
             }
             for index in 0..count {
                 self.serve(self.poller.ready(index), &mut input);
             }
             let sent = self.send_due(now_ns);
-            if now_ns >= self.next_scan_ns {
+            let scanned = now_ns >= self.next_scan_ns;
+            if scanned {
                 self.scan(now_ns);
             }
-            if count > 0 || sent {
+            // After a turn that did nothing the last look at the clock will do.
+            if count > 0 || sent || scanned {
                 now_ns = self.now_ns();
             }
         }
@@ -164,9 +186,13 @@ impl<'a> Generator<'a> {
         self.connections.first().and_then(Connection::agreed)
     }
 
-    /// What was seen, and how long the window was.
-    pub(super) fn into_record(self) -> (Record, u64) {
-        (self.record, self.window_ns)
+    /// What was seen, and when and how long the window was.
+    pub(super) fn into_record(self) -> (Record, Window) {
+        let window = Window {
+            begin_unix_ns: self.start_unix_ns + self.begin_ns,
+            length_ns: self.window_ns,
+        };
+        (self.record, window)
     }
 
     #[inline]
@@ -280,7 +306,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Open loop: sends what is due, as long as a connection is free. Gives whether there was
-    /// anything.
+    /// anything, given up or sent.
     #[inline]
     fn send_due(&mut self, now_ns: u64) -> bool {
         let mut any = false;
@@ -294,6 +320,7 @@ impl<'a> Generator<'a> {
                 }
                 self.record.unsent(schedule.take_ns());
                 self.remaining -= 1;
+                any = true;
                 continue;
             };
             if self.connections[index].socket.is_none() {

@@ -7,8 +7,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::{Fault, InFlight};
+use super::heat::Heat;
 use super::phase::Phase;
 use super::reply::Reply;
+use super::stalls::Stalls;
 use super::timeline::Timeline;
 
 /// What a reply is, for those who count only this.
@@ -89,6 +91,10 @@ pub(super) struct Record {
     pub(super) phases: Vec<Phase>,
     /// What arrived in the window, step by step.
     pub(super) timeline: Timeline,
+    /// The good ones of these, by time and latency.
+    pub(super) heat: Heat,
+    /// When this program could not run in the window.
+    pub(super) stalls: Stalls,
     /// Of each request of an open loop that found a connection free: how late this program was.
     pub(super) lag_ns: Histogram<u64>,
     /// Over the whole run: an error in the warm-up is one, too.
@@ -111,6 +117,8 @@ impl Record {
             is_open: false,
             phases: phase_ends_ns.iter().map(|&end| Phase::new(end)).collect(),
             timeline: Timeline::new(),
+            heat: Heat::new(end_ns - begin_ns),
+            stalls: Stalls::new(),
             lag_ns: histogram(),
             errors: ErrorCounts::default(),
             completed: 0,
@@ -131,6 +139,9 @@ impl Record {
             self.completed += 1;
             let at_ns = now_ns.saturating_sub(self.window_ns.start);
             self.timeline.arrived(outcome, latency_ns, at_ns);
+            if outcome == Outcome::Good {
+                self.heat.arrived(latency_ns, at_ns);
+            }
         }
         if let Some(phase) = self.phase(request.due_ns) {
             phase.answered(outcome, latency_ns, reply.retry_after);
@@ -141,6 +152,13 @@ impl Record {
             _ if body == Body::Wrong => self.errors.wrong_body += 1,
             _ => {}
         }
+    }
+
+    /// A wait that does not sleep, and found so many sockets ready, took so much time.
+    #[inline]
+    pub(super) fn waited(&mut self, since_ns: u64, length_ns: u64, ready: usize) {
+        let at_ns = since_ns.saturating_sub(self.window_ns.start);
+        self.stalls.waited(at_ns, length_ns, ready);
     }
 
     /// A connection is gone, and with it these requests.

@@ -5,10 +5,13 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::generator::Window;
+use super::heat::HeatMap;
 use super::options::LoadOptions;
 use super::phase::{Phase, PhaseReport, recorded};
 use super::record::{ErrorCounts, Record, histogram};
 use super::schedule::Arrivals;
+use super::stalls::Stalls;
 use super::timeline::Step;
 use crate::poller::PollMode;
 
@@ -29,6 +32,9 @@ pub struct LoadReport {
     pub arrivals: Arrivals,
     /// How the load generator waited.
     pub poll_mode: PollMode,
+    /// When the window was to begin, by the clock on the wall, in ns since 1970: where `timeline`,
+    /// `heat` and `stalls` count from.
+    pub begin_unix_ns: u64,
     /// How long the window was.
     pub window_s: f64,
     /// Replies that arrived in the window.
@@ -43,6 +49,10 @@ pub struct LoadReport {
     pub shed_count: u64,
     /// What arrived in each tenth of a second of the window.
     pub timeline: Vec<Step>,
+    /// The good ones by arrival and latency.
+    pub heat: HeatMap,
+    /// When the load generator could not run; always empty when it does not spin.
+    pub stalls: Stalls,
     /// What became of the requests of each rate, where it changed.
     pub phases: Vec<PhaseReport>,
     /// How late the load generator itself sent requests of an open loop.
@@ -94,8 +104,9 @@ impl LoadReport {
         options: &LoadOptions,
         tls: Option<String>,
         record: Record,
-        window_ns: u64,
+        window: Window,
     ) -> LoadReport {
+        let window_ns = window.length_ns;
         let window_s = window_ns as f64 / 1e9;
         // A window that never opened has no rate, and no division by zero either.
         let per_window = |value: f64| {
@@ -123,6 +134,7 @@ impl LoadReport {
             rate: options.rate,
             arrivals: options.arrivals,
             poll_mode: options.poll_mode,
+            begin_unix_ns: window.begin_unix_ns,
             window_s,
             completed: record.completed,
             throughput_per_s: per_window(record.completed as f64),
@@ -130,6 +142,8 @@ impl LoadReport {
             shed: Percentiles::of(&shed_ns),
             shed_count: shed_ns.len(),
             timeline: record.timeline.into_steps(),
+            heat: record.heat.into_map(window_ns),
+            stalls: record.stalls,
             phases: phases.map(|(&step, phase)| phase.report(step)).collect(),
             lag: Percentiles::of(&record.lag_ns),
             busy: 1.0 - per_window(record.idle_ns as f64 / 1e9).min(1.0),
@@ -213,6 +227,20 @@ impl fmt::Display for LoadReport {
         write!(f, "errors: {}", self.errors.total())?;
         for (name, count) in self.errors.named().iter().filter(|(_, count)| *count > 0) {
             write!(f, " · {name} {count}")?;
+        }
+        let Stalls {
+            count,
+            total_ns,
+            max_ns,
+            ..
+        } = self.stalls;
+        if count > 0 {
+            write!(
+                f,
+                "\nstalls of this machine, not of the server: {count}, {:.2} ms in all, {:.2} ms at most",
+                total_ns as f64 / 1e6,
+                max_ns as f64 / 1e6
+            )?;
         }
         if let Some(why) = self.bottleneck() {
             write!(

@@ -76,8 +76,8 @@ pub fn run_observed(
     let mut generator = Generator::new(options)?;
     let tls = generator.tls();
     generator.run(observe)?;
-    let (record, window_ns) = generator.into_record();
-    Ok(LoadReport::new(options, tls, record, window_ns))
+    let (record, window) = generator.into_record();
+    Ok(LoadReport::new(options, tls, record, window))
 }
 
 /// Refuses what no load can be made of.
