@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_tcp_nodelay;
 
+use crate::HELLO_PATH;
+
 /// The address of a listener: `127.0.0.1:8889`, `[::1]:0` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -27,7 +29,9 @@ pub enum AddressError {
     #[error("address `{0}`: expected HOST:PORT with a host that resolves, or unix:/path")]
     Unresolved(String),
     /// The URL has a scheme that is not spoken here.
-    #[error("URL `{0}`: expected http://HOST:PORT/path or unix:/socket:/path")]
+    #[error(
+        "URL `{0}`: expected http://HOST:PORT/path, https://HOST:PORT/path or unix:/socket:/path"
+    )]
     Scheme(String),
 }
 
@@ -122,12 +126,39 @@ pub struct Target {
     pub host: String,
     /// The path with its query, from the slash on.
     pub path: String,
+    /// Whether it speaks TLS.
+    pub is_secure: bool,
+}
+
+impl Target {
+    /// The workload `hello` at a server, plain.
+    #[must_use]
+    pub fn hello(address: Address) -> Target {
+        Target {
+            address,
+            host: "localhost".into(),
+            path: HELLO_PATH.into(),
+            is_secure: false,
+        }
+    }
+
+    /// The host without its port, as a certificate names it.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        let host = match self.host.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => host,
+            _ => &self.host,
+        };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        bare.unwrap_or(host)
+    }
 }
 
 impl FromStr for Target {
     type Err = AddressError;
 
-    /// Reads `http://HOST:PORT/path` (port 80 when none is given) or `unix:/socket:/path`.
+    /// Reads `http://HOST:PORT/path` (port 80 when none is given), `https://HOST:PORT/path` (443)
+    /// or `unix:/socket:/path`.
     fn from_str(url: &str) -> Result<Self, AddressError> {
         if let Some(rest) = url.strip_prefix("unix:") {
             let (socket, path) = rest.rsplit_once(":/").unwrap_or((rest, ""));
@@ -135,11 +166,14 @@ impl FromStr for Target {
                 address: Address::Unix(socket.into()),
                 host: "localhost".into(),
                 path: format!("/{path}"),
+                is_secure: false,
             });
         }
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or_else(|| AddressError::Scheme(url.into()))?;
+        let (rest, is_secure) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            (None, None) => return Err(AddressError::Scheme(url.into())),
+        };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let has_port = host
             .rsplit_once(':')
@@ -147,12 +181,14 @@ impl FromStr for Target {
         let address = if has_port {
             host.parse()?
         } else {
-            format!("{host}:80").parse()?
+            let port = if is_secure { 443 } else { 80 };
+            format!("{host}:{port}").parse()?
         };
         Ok(Target {
             address,
             host: host.into(),
             path: format!("/{path}"),
+            is_secure,
         })
     }
 }
@@ -196,6 +232,25 @@ mod tests {
         assert_eq!(
             target("http://256.0.0.1:1/"),
             Err(AddressError::Unresolved("256.0.0.1:1".into()))
+        );
+    }
+
+    #[test]
+    fn secured_targets_have_a_name_for_their_certificate() {
+        let target = |url: &str| {
+            let target = url.parse::<Target>().expect("a URL");
+            let name = target.server_name().to_owned();
+            (target.address.to_string(), name, target.is_secure)
+        };
+        let found = |address: &str, name: &str, is_secure| (address.into(), name.into(), is_secure);
+        assert_eq!(
+            target("https://127.0.0.1:8443/my_api"),
+            found("127.0.0.1:8443", "127.0.0.1", true)
+        );
+        assert_eq!(target("https://[::1]/"), found("[::1]:443", "::1", true));
+        assert_eq!(
+            target("http://127.0.0.1/"),
+            found("127.0.0.1:80", "127.0.0.1", false)
         );
     }
 

@@ -15,12 +15,12 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::HELLO_REPLY;
 use crate::address::Target;
 use crate::compare::{Contender, Server};
 use crate::load::{Arrivals, LoadOptions, LoadReport, Percentiles, parse_duration, recorded, run};
 use crate::output;
 use crate::process::pin;
-use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What to load in turns, and how.
 #[derive(Args, Clone, Debug)]
@@ -161,11 +161,7 @@ pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn 
 }
 
 fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport, Box<dyn Error>> {
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     Ok(run(&LoadOptions {
         connections: arguments.connections,
         rate: Some(arguments.rate),

@@ -40,7 +40,8 @@ use crate::{HELLO_PATH, HELLO_REPLY};
 pub struct CompareArguments {
     /// The server that all others are compared with: `floor`, `floor-spin`, `nginx`, NAME=COMMAND
     /// or NAME=URL. In a command `{self}` is this program, `{core}` the server's core and `{port}`
-    /// a free port; without `{port}` it must print `listening on ADDRESS`. A URL, `http://…` or
+    /// a free port; without `{port}` it must print `listening on ADDRESS`. `{certificate}` is a file
+    /// into which a server that speaks TLS writes the certificate that it is to be trusted by. A URL, `http://…` or
     /// `unix:/socket:/path`, is that of a server which runs already; with `,pid=PID` behind it the
     /// CPU time is that of this process, otherwise it is unknown.
     #[arg(long, value_name = "SERVER", default_value = "floor")]
@@ -284,6 +285,7 @@ fn measure(
         duration: arguments.duration,
         warmup: arguments.warmup,
         core: Some(arguments.load_core),
+        ca: server.ca().map(Path::to_owned),
         expect_body: (!arguments.any_body).then(|| HELLO_REPLY.as_bytes().into()),
         ..scenario.load(server.target().clone(), arguments.rate)
     };

@@ -27,7 +27,6 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::HELLO_PATH;
 use crate::address::Target;
 use crate::compare::{Contender, Server, command_line, machine};
 use crate::footprint::{Footprint, peak_rss_bytes, reset_peak};
@@ -236,11 +235,7 @@ fn measure_hostile(
     honest: Honest,
     before: Footprint,
 ) -> Result<(Window, Aftermath), Box<dyn Error>> {
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     // Twice what it should take, should this process hang.
     let AttackOptions { ramp, .. } = arguments.attack;
     let longest = 2 * (ramp + honest.warmup + honest.duration) + Duration::from_secs(10);

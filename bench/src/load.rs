@@ -25,6 +25,7 @@ mod reply;
 mod report;
 mod run;
 mod schedule;
+mod secure;
 mod stalls;
 mod timeline;
 
@@ -44,6 +45,7 @@ pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
 pub use run::{Edge, LoadError, run, run_observed};
 pub use schedule::{Arrivals, Schedule};
+pub use secure::TrustError;
 pub use stalls::{Stall, Stalls};
 pub use timeline::{STEP_NS, Step};
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::HELLO_REPLY;
 use crate::address::Target;
 use crate::compare::{Contender, Server, command_line, machine};
 use crate::load::{Arrivals, LoadOptions, LoadReport, RateStep, parse_duration, run};
 use crate::output;
 use crate::process::{pin, raise_file_limit};
-use crate::{HELLO_PATH, HELLO_REPLY};
 use report::{Limits, OverloadReport, Plan};
 
 /// Whom to overload, and by how much.
@@ -81,11 +81,7 @@ pub fn main(arguments: &OverloadArguments) -> Result<ExitCode, Box<dyn Error>> {
     let base = LoadOptions {
         core: Some(arguments.load_core),
         expect_body: Some(HELLO_REPLY.as_bytes().into()),
-        ..LoadOptions::new(Target {
-            address: server.address().clone(),
-            host: "localhost".into(),
-            path: HELLO_PATH.into(),
-        })
+        ..LoadOptions::new(Target::hello(server.address().clone()))
     };
     eprintln!("the maximum, {:?} …", arguments.maximum);
     let maximum = run(&LoadOptions {

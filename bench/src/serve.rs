@@ -1,7 +1,7 @@
 //! The servers of ours that are measured.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,6 +43,10 @@ pub struct ServeArguments {
     /// Speak TLS, with a certificate that nobody signed but itself.
     #[arg(long)]
     tls: bool,
+    /// Write that certificate here, in PEM, for clients to trust (`load --ca FILE`); it is there
+    /// before the server listens.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    tls_cert_out: Option<PathBuf>,
     /// Where the admin listener is, `HOST:PORT`, or `none`.
     #[arg(long, default_value = "none")]
     admin: String,
@@ -192,6 +196,10 @@ pub fn main(arguments: &ServeArguments) -> Result<ExitCode, Box<dyn Error>> {
         reader = reader
             .option("tlsCertFile", certificate.certificate_file().display())
             .option("tlsKeyFile", certificate.key_file().display());
+        if let Some(path) = &arguments.tls_cert_out {
+            fs::copy(certificate.certificate_file(), path)
+                .map_err(|error| format!("--tls-cert-out {}: {error}", path.display()))?;
+        }
     }
     for option in &arguments.options {
         let (key, value) = option

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use crate::HELLO_PATH;
 use crate::address::Target;
 use crate::compare::{Contender, Server, command_line, machine};
 use crate::footprint::{Footprint, exact_rss_bytes};
@@ -157,11 +156,7 @@ pub fn main(arguments: &SoakArguments) -> Result<ExitCode, Box<dyn Error>> {
     raise_file_limit();
     let server = Server::start(&arguments.server.clone().with(more), arguments.server_core)?;
     pin(arguments.load_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     let abort_options = AttackOptions {
         scale: arguments.aborts,
         share: 0.3,

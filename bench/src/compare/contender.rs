@@ -130,6 +130,8 @@ pub struct Server {
     folder: Option<PathBuf>,
     /// Where it writes what it did, if its command has a place for that.
     progress: Option<TempPath>,
+    /// Where it writes the certificate that its clients are to trust, likewise.
+    certificate: Option<TempPath>,
 }
 
 /// How long a server may take until it listens: a JVM with Spark in it takes six seconds.
@@ -149,7 +151,7 @@ impl Server {
     /// It cannot be run, it ends, or it does not listen in time.
     pub fn start(contender: &Contender, core: usize) -> Result<Server, ContenderError> {
         let port = free_port().map_err(|source| run_error(contender, source))?;
-        let (mut folder, mut progress) = (None, None);
+        let (mut folder, mut progress, mut certificate) = (None, None, None);
         let mut words = Vec::with_capacity(contender.command.len());
         for word in &contender.command {
             let mut word = word.replace("{core}", &core.to_string());
@@ -162,10 +164,15 @@ impl Server {
                 word = word.replace("{nginx}", &written.join("nginx.conf").to_string_lossy());
                 folder = Some(written);
             }
-            if word.contains("{progress}") {
-                let file = NamedTempFile::new().map_err(|e| run_error(contender, e))?;
-                word = word.replace("{progress}", &file.path().to_string_lossy());
-                progress = Some(file.into_temp_path());
+            for (place, file) in [
+                ("{progress}", &mut progress),
+                ("{certificate}", &mut certificate),
+            ] {
+                if word.contains(place) {
+                    let empty = NamedTempFile::new().map_err(|e| run_error(contender, e))?;
+                    word = word.replace(place, &empty.path().to_string_lossy());
+                    *file = Some(empty.into_temp_path());
+                }
             }
             words.push(word.replace("{port}", &port.to_string()));
         }
@@ -193,6 +200,7 @@ impl Server {
                 _stdout: stdout,
                 folder,
                 progress,
+                certificate,
             }),
             Err(what) => {
                 stop(&mut child);
@@ -212,6 +220,11 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The file that stands for `{certificate}` in its command: who has one speaks TLS.
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
     }
 
     /// The file that stands for `{progress}` in its command.

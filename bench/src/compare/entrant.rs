@@ -1,5 +1,6 @@
 //! Who takes part in a comparison: servers that are started for it, and servers that run already.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use super::contender::{Contender, ContenderError, Server};
@@ -47,12 +48,12 @@ impl Entrant {
                 let server = Server::start(contender, core)?;
                 Ok(Entered {
                     target: Target {
-                        address: server.address().clone(),
-                        host: "localhost".into(),
                         path: path.into(),
+                        is_secure: server.certificate().is_some(),
+                        ..Target::hello(server.address().clone())
                     },
                     pid: Some(server.pid()),
-                    _server: Some(server),
+                    server: Some(server),
                 })
             }
             Entrant::Running(Outsider { name, target, pid }) => {
@@ -66,7 +67,7 @@ impl Entrant {
                 Ok(Entered {
                     target: target.clone(),
                     pid: *pid,
-                    _server: None,
+                    server: None,
                 })
             }
         }
@@ -112,13 +113,18 @@ impl FromStr for Entrant {
 pub struct Entered {
     target: Target,
     pid: Option<u32>,
-    _server: Option<Server>,
+    server: Option<Server>,
 }
 
 impl Entered {
     /// What to ask.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The certificate that it is to be trusted by, where it speaks TLS and was started.
+    pub fn ca(&self) -> Option<&Path> {
+        self.server.as_ref().and_then(Server::certificate)
     }
 
     /// Its process; `None` when it is unknown.

@@ -62,13 +62,13 @@ pub fn main(arguments: &AttackArguments) -> Result<ExitCode, Box<dyn Error>> {
     // Where it is refused, the honest client has to share its core as equals do.
     let _ = setpriority_process(None, LOWEST_PRIORITY);
     raise_file_limit();
-    let server = tcp_address(&arguments.target.address)?;
-    let swarm = Swarm::new(
-        &arguments.target,
-        server,
-        &arguments.kinds,
-        &arguments.options,
-    )?;
+    let target = &arguments.target;
+    if target.is_secure {
+        let host = &target.host;
+        return Err(format!("https://{host}: hostile clients speak plain HTTP").into());
+    }
+    let server = tcp_address(&target.address)?;
+    let swarm = Swarm::new(target, server, &arguments.kinds, &arguments.options)?;
     let mut terminal = Terminal {
         until_stdin_ends: arguments.until_stdin_ends,
     };

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::newcomers::{self, Newcomers};
+use crate::HELLO_REPLY;
 use crate::address::{Address, Target};
 use crate::compare::Server;
 use crate::footprint::Footprint;
 use crate::load::{Edge, LoadOptions, LoadReport, run_observed};
 use crate::poller::PollMode;
 use crate::process::process_cpu_ns;
-use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What honest clients saw, and what the server was doing meanwhile.
 #[derive(Clone, Debug, Serialize)]
@@ -99,11 +99,7 @@ pub(super) fn measure(
 }
 
 fn options(address: &Address, honest: Honest) -> LoadOptions {
-    let target = Target {
-        address: address.clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(address.clone());
     LoadOptions {
         connections: honest.connections,
         rate: Some(honest.rate),

@@ -61,10 +61,13 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         Ours::hello("Unix socket", "blocking")
             .unix(&socket)
             .contender(),
+        Ours::hello("TLS 1.3", "blocking")
+            .with("--tls --tls-cert-out {certificate}")
+            .contender(),
     ];
     lab.report.text(
         "## Other ways to the same service\n\nOurs, blocking, without a checkpoint, over plain TCP is the base: \
-         what a checkpoint each second and a Unix socket change.",
+         what a checkpoint each second, a Unix socket and TLS change.",
     );
     let arguments = CompareArguments {
         scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Open],

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::over_time::{Epoch, epochs};
 use super::servers::Ours;
 use super::{AGAIN, Lab};
+use crate::HELLO_REPLY;
 use crate::address::Target;
 use crate::alternate::{AlternateArguments, alternate};
 use crate::compare::{Server, Spread};
 use crate::load::{Arrivals, LoadOptions, run};
 use crate::process::pin;
-use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// How far apart the epochs are whose cuts are looked at.
 const TRIGGER_MS: u32 = 10;
@@ -67,11 +67,7 @@ fn cut_under_load(lab: &Lab, ours: &Ours<'_>) -> Result<Vec<Epoch>, Box<dyn Erro
     pin(lab.server_core)?;
     let contender = ours.contender();
     let server = Server::start(&contender, lab.server_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     // Some more than needed: records of the last epochs are yet to be written when the load ends.
     let cuts = u64::from(lab.extent.cuts) * 11 / 10 + 20;
     let report = run(&LoadOptions {

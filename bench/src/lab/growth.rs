@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::Lab;
 use super::plot::{Line, Scale, lines};
 use super::servers::Ours;
-use crate::HELLO_PATH;
 use crate::address::Target;
 use crate::compare::{Contender, Server, Spread};
 use crate::footprint::Footprint;
@@ -216,11 +215,7 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
 fn measure(lab: &Lab, place: &Place) -> Result<Point, Box<dyn Error>> {
     pin(lab.server_core)?;
     let server = Server::start(&place.server, lab.server_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     // Rare requests need a longer look.
     let duration = match place.rate {
         Some(rate) if rate < 1_000.0 => lab.extent.duration * 3,

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use super::Lab;
 use super::plot::{Marks, heat_map, percentile_spectrum};
 use super::servers::Ours;
+use crate::HELLO_REPLY;
 use crate::address::Target;
 use crate::compare::Server;
 use crate::load::{Arrivals, LoadOptions, LoadReport, run};
 use crate::process::pin;
-use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// Requests per second of the loads that are shown over time.
 const RATE_PER_S: f64 = 20_000.0;
@@ -136,11 +136,7 @@ fn open_loop(
     let contender = ours.clone().with("--progress {progress}").contender();
     pin(lab.server_core)?;
     let server = Server::start(&contender, lab.server_core)?;
-    let target = Target {
-        address: server.address().clone(),
-        host: "localhost".into(),
-        path: HELLO_PATH.into(),
-    };
+    let target = Target::hello(server.address().clone());
     let report = run(&LoadOptions {
         connections: 32,
         rate: Some(RATE_PER_S),
@@ -171,11 +167,11 @@ fn marks(report: &LoadReport, epochs: &[Epoch]) -> Marks {
     let cuts = epochs
         .iter()
         .map(|epoch| epoch.timestamp_ms as f64 / 1e3 - begin_s);
-    let stalls = report.stalls.first.iter();
+    let stalls = report.stalls.kept.iter();
     Marks {
         cuts_s: cuts.collect(),
         stalls_s: stalls
-            .map(|stall| (stall.at_ns as f64 / 1e9, stall.long_ns as f64 / 1e9))
+            .map(|stall| (stall.at_ns as f64 / 1e9, stall.length_ns as f64 / 1e9))
             .collect(),
     }
 }

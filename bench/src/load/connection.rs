@@ -5,14 +5,18 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustls::ClientConnection;
 
 use super::reply::{Reply, ReplyParser};
+use super::secure;
 
 /// A connection, and the requests on it that have no reply yet.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// Nothing when it could not be established again.
     pub(super) socket: Option<OwnedFd>,
+    /// The TLS of a secured one, whose handshake is over. Boxed, so that plain ones stay small.
+    tls: Option<Box<ClientConnection>>,
     /// Requests that wait for their replies, oldest first.
     pub(super) in_flight: VecDeque<InFlight>,
     /// The beginning of a reply whose end has not arrived.
@@ -50,19 +54,37 @@ impl From<Errno> for Fault {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Option<OwnedFd>) -> Connection {
+    pub(super) fn open(socket: OwnedFd, tls: Option<Box<ClientConnection>>) -> Connection {
         Connection {
-            socket,
+            socket: Some(socket),
+            tls,
+            ..Connection::closed()
+        }
+    }
+
+    /// One that is not there.
+    pub(super) fn closed() -> Connection {
+        Connection {
+            socket: None,
+            tls: None,
             in_flight: VecDeque::new(),
             partial: Vec::new(),
             unsent: Vec::new(),
         }
     }
 
+    /// The version and the suite of its TLS.
+    pub(super) fn agreed(&self) -> Option<String> {
+        self.tls.as_deref().map(secure::agreed)
+    }
+
     /// Sends `requests`, one or several of them. Gives whether the socket took all; if not, the
     /// rest waits for [`Connection::flush`].
     #[inline]
     pub(super) fn send(&mut self, requests: &[u8]) -> Result<bool, Fault> {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &self.socket) {
+            return secure::send_all(tls, socket, requests);
+        }
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(requests);
             return Ok(false);
@@ -74,12 +96,15 @@ impl Connection {
 
     /// Sends what waits. Gives whether nothing waits any more.
     pub(super) fn flush(&mut self) -> Result<bool, Fault> {
+        if let (Some(tls), Some(socket)) = (&mut self.tls, &self.socket) {
+            return secure::flush(tls, socket);
+        }
         let unsent = std::mem::take(&mut self.unsent);
         self.send(&unsent)
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
     fn try_send(&self, bytes: &[u8]) -> Result<usize, Fault> {
@@ -100,6 +125,9 @@ impl Connection {
         let Some(socket) = &self.socket else {
             return Err(Fault::Reset);
         };
+        if let Some(tls) = &mut self.tls {
+            return secure::receive(tls, socket, input);
+        }
         match recv(socket, input, RecvFlags::empty()) {
             Ok((0, _)) => Err(Fault::Eof),
             Ok((count, _)) => Ok(count),

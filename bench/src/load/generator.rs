@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{Connection, Fault, InFlight};
 use super::options::LoadOptions;
@@ -10,6 +10,7 @@ use super::record::{Body, Record};
 use super::reply::ReplyParser;
 use super::run::{Edge, LoadError};
 use super::schedule::Schedule;
+use super::secure::Security;
 use crate::poller::{PollMode, Poller, Ready};
 
 /// Room for what one read takes.
@@ -18,16 +19,29 @@ const READ_BYTES: usize = 256 * 1024;
 /// How often replies that take too long are looked for.
 const SCAN_INTERVAL_NS: u64 = 10_000_000;
 
+/// The time in which a run measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// When it was to begin, which is where the timeline counts from, in ns since 1970.
+    pub(super) begin_unix_ns: u64,
+    /// How long it was.
+    pub(super) length_ns: u64,
+}
+
 /// A load at work.
 pub(super) struct Generator<'a> {
     options: &'a LoadOptions,
     start: Instant,
+    /// The same instant by the clock on the wall, in ns since 1970.
+    start_unix_ns: u64,
     begin_ns: u64,
     end_ns: u64,
     timeout_ns: u64,
     /// How long a request of an open loop waits for a connection.
     patience_ns: u64,
     poller: Poller,
+    /// How connections to a secured target are made.
+    security: Option<Security>,
     connections: Vec<Connection>,
     /// `pipeline` requests one after the other, so that any number of them is one slice.
     requests: Vec<u8>,
@@ -52,18 +66,15 @@ impl<'a> Generator<'a> {
     /// Opens the connections.
     pub(super) fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
         let poller = Poller::new(options.poll_mode)?;
-        let address = &options.target.address;
+        let security = Security::of(options)?;
         let mut connections = Vec::with_capacity(options.connections);
         for index in 0..options.connections {
-            let socket = address
-                .connect(options.timeout)
-                .and_then(|socket| poller.add(&socket, index as u64).map(|()| socket))
-                .map_err(|source| LoadError::Connect {
-                    index,
-                    address: address.clone(),
-                    source,
-                })?;
-            connections.push(Connection::new(Some(socket)));
+            let connection = connect(options, security.as_ref(), &poller, index);
+            connections.push(connection.map_err(|source| LoadError::Connect {
+                index,
+                address: options.target.address.clone(),
+                source,
+            })?);
         }
         let request = options.request();
         let warmup = match options.count {
@@ -90,11 +101,13 @@ impl<'a> Generator<'a> {
         Ok(Generator {
             options,
             start: Instant::now(),
+            start_unix_ns: 0,
             begin_ns,
             end_ns,
             timeout_ns: as_ns(options.timeout),
             patience_ns: options.patience.map_or(u64::MAX, as_ns),
             poller,
+            security,
             connections,
             requests: request.repeat(options.pipeline),
             request_bytes: request.len(),
@@ -114,6 +127,8 @@ impl<'a> Generator<'a> {
     pub(super) fn run(&mut self, mut observe: impl FnMut(Edge)) -> io::Result<()> {
         let mut input = vec![0; READ_BYTES];
         self.start = Instant::now();
+        // A clock that stands before 1970 is wrong in any case.
+        self.start_unix_ns = SystemTime::UNIX_EPOCH.elapsed().map_or(0, as_ns);
         let mut now_ns = 0;
         let mut began_ns = None;
         if self.schedule.is_none() {
@@ -126,7 +141,7 @@ impl<'a> Generator<'a> {
                 observe(Edge::Begin);
                 now_ns = self.now_ns();
                 began_ns = Some(now_ns);
-                self.record.open();
+                self.record.is_open = true;
             }
             let finished = self.is_finished(now_ns);
             if self.record.is_open && (finished || now_ns >= self.end_ns) {
@@ -140,20 +155,25 @@ impl<'a> Generator<'a> {
             let idle_since_ns = now_ns;
             let count = self.poller.wait(self.wait_at_most(now_ns))?;
             now_ns = self.now_ns();
-            if self.options.poll_mode == PollMode::Spin {
-                self.record.asked(idle_since_ns, now_ns);
-            }
-            if self.record.is_open && (count == 0 || self.options.poll_mode == PollMode::Blocking) {
-                self.record.idle_ns += now_ns - idle_since_ns;
+            if self.record.is_open {
+                let waited_ns = now_ns - idle_since_ns;
+                if count == 0 || self.options.poll_mode == PollMode::Blocking {
+                    self.record.idle_ns += waited_ns;
+                }
+                if self.options.poll_mode == PollMode::Spin {
+                    self.record.waited(idle_since_ns, waited_ns, count);
+                }
             }
             for index in 0..count {
                 self.serve(self.poller.ready(index), &mut input);
             }
             let sent = self.send_due(now_ns);
-            if now_ns >= self.next_scan_ns {
+            let scanned = now_ns >= self.next_scan_ns;
+            if scanned {
                 self.scan(now_ns);
             }
-            if count > 0 || sent {
+            // After a turn that did nothing the last look at the clock will do.
+            if count > 0 || sent || scanned {
                 now_ns = self.now_ns();
             }
         }
@@ -161,9 +181,18 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// What was seen, and how long the window was.
-    pub(super) fn into_record(self) -> (Record, u64) {
-        (self.record, self.window_ns)
+    /// What the first connection agreed on with its server; nothing when it is plain.
+    pub(super) fn tls(&self) -> Option<String> {
+        self.connections.first().and_then(Connection::agreed)
+    }
+
+    /// What was seen, and when and how long the window was.
+    pub(super) fn into_record(self) -> (Record, Window) {
+        let window = Window {
+            begin_unix_ns: self.start_unix_ns + self.begin_ns,
+            length_ns: self.window_ns,
+        };
+        (self.record, window)
     }
 
     #[inline]
@@ -277,7 +306,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Open loop: sends what is due, as long as a connection is free. Gives whether there was
-    /// anything.
+    /// anything, given up or sent.
     #[inline]
     fn send_due(&mut self, now_ns: u64) -> bool {
         let mut any = false;
@@ -291,6 +320,7 @@ impl<'a> Generator<'a> {
                 }
                 self.record.unsent(schedule.take_ns());
                 self.remaining -= 1;
+                any = true;
                 continue;
             };
             if self.connections[index].socket.is_none() {
@@ -358,16 +388,16 @@ impl<'a> Generator<'a> {
         self.outstanding -= lost;
         self.release(index, lost, now_ns);
         // The old socket goes first, and its watch with it.
-        self.connections[index] = Connection::new(None);
+        self.connections[index] = Connection::closed();
         if now_ns >= self.end_ns && !self.has_due_before_the_end() {
             return;
         }
-        let socket = self.options.target.address.connect(self.options.timeout);
-        match socket.and_then(|socket| self.poller.add(&socket, index as u64).map(|()| socket)) {
-            Ok(socket) => {
-                self.connections[index].socket = Some(socket);
+        match connect(self.options, self.security.as_ref(), &self.poller, index) {
+            Ok(connection) => {
+                self.connections[index] = connection;
                 if self.schedule.is_none() {
-                    self.fill(index, now_ns);
+                    // To connect is no part of a request.
+                    self.fill(index, self.now_ns());
                 }
             }
             Err(_) => self.record.errors.connect += 1,
@@ -400,6 +430,23 @@ impl<'a> Generator<'a> {
             self.record.unsent(schedule.take_ns());
         }
     }
+}
+
+/// Opens a connection up to where a request can be sent, its TLS handshake included, and watches
+/// it. That takes its time from all others.
+fn connect(
+    options: &LoadOptions,
+    security: Option<&Security>,
+    poller: &Poller,
+    index: usize,
+) -> io::Result<Connection> {
+    let socket = options.target.address.connect(options.timeout)?;
+    let tls = match security {
+        Some(security) => Some(security.handshake(&socket, options.timeout)?),
+        None => None,
+    };
+    poller.add(&socket, index as u64)?;
+    Ok(Connection::open(socket, tls))
 }
 
 #[inline]

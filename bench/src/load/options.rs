@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +16,7 @@ use crate::poller::PollMode;
 /// What to load and how. [`LoadOptions::new`] has the defaults.
 #[derive(Args, Clone, Debug)]
 pub struct LoadOptions {
-    /// http://HOST:PORT/path or unix:/socket:/path.
+    /// http://HOST:PORT/path, https://HOST:PORT/path or unix:/socket:/path.
     #[arg(value_name = "URL")]
     pub target: Target,
     /// How many connections to hold.
@@ -59,6 +60,12 @@ pub struct LoadOptions {
     /// The body that every reply must have, or @FILE.
     #[arg(long, value_parser = parse_body, value_name = "BODY")]
     pub expect_body: Option<Body>,
+    /// Trust a server of https whose certificate one of these signed, or is one of these (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate of https. For measuring only: it may be anybody's.
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// The core to run on; anywhere by default.
     #[arg(long)]
     pub core: Option<usize>,
@@ -88,6 +95,8 @@ impl LoadOptions {
             timeout: Duration::from_secs(5),
             body: HELLO_BODY.as_bytes().into(),
             expect_body: None,
+            ca: None,
+            insecure: false,
             core: None,
             poll_mode: PollMode::Spin,
         }

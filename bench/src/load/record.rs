@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::{Fault, InFlight};
-use super::heat::HeatMap;
+use super::heat::Heat;
 use super::phase::Phase;
 use super::reply::Reply;
 use super::stalls::Stalls;
@@ -92,12 +91,10 @@ pub(super) struct Record {
     pub(super) phases: Vec<Phase>,
     /// What arrived in the window, step by step.
     pub(super) timeline: Timeline,
-    /// The good replies among those, by when and how late.
-    pub(super) heat: HeatMap,
-    /// When this program itself stood still.
+    /// The good ones of these, by time and latency.
+    pub(super) heat: Heat,
+    /// When this program could not run in the window.
     pub(super) stalls: Stalls,
-    /// When the window opened, since 1970.
-    pub(super) begin_unix_ns: u64,
     /// Of each request of an open loop that found a connection free: how late this program was.
     pub(super) lag_ns: Histogram<u64>,
     /// Over the whole run: an error in the warm-up is one, too.
@@ -120,32 +117,12 @@ impl Record {
             is_open: false,
             phases: phase_ends_ns.iter().map(|&end| Phase::new(end)).collect(),
             timeline: Timeline::new(),
-            heat: HeatMap::new(Duration::from_nanos(end_ns - begin_ns)),
-            stalls: Stalls::default(),
-            begin_unix_ns: 0,
+            heat: Heat::new(end_ns - begin_ns),
+            stalls: Stalls::new(),
             lag_ns: histogram(),
             errors: ErrorCounts::default(),
             completed: 0,
             idle_ns: 0,
-        }
-    }
-
-    /// The warm-up is over.
-    pub(super) fn open(&mut self) {
-        self.is_open = true;
-        // A clock before 1970 puts the window there.
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.begin_unix_ns = since_1970.map_or(0, |time| time.as_nanos() as u64);
-    }
-
-    /// The clock was read around a question that takes no time.
-    #[inline]
-    pub(super) fn asked(&mut self, before_ns: u64, after_ns: u64) {
-        if self.is_open {
-            let begin_ns = self.window_ns.start;
-            let since_begin = |ns: u64| ns.saturating_sub(begin_ns);
-            self.stalls
-                .asked(since_begin(before_ns), since_begin(after_ns));
         }
     }
 
@@ -175,6 +152,13 @@ impl Record {
             _ if body == Body::Wrong => self.errors.wrong_body += 1,
             _ => {}
         }
+    }
+
+    /// A wait that does not sleep, and found so many sockets ready, took so much time.
+    #[inline]
+    pub(super) fn waited(&mut self, since_ns: u64, length_ns: u64, ready: usize) {
+        let at_ns = since_ns.saturating_sub(self.window_ns.start);
+        self.stalls.waited(at_ns, length_ns, ready);
     }
 
     /// A connection is gone, and with it these requests.

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::generator::Window;
 use super::heat::HeatMap;
 use super::options::LoadOptions;
 use super::phase::{Phase, PhaseReport, recorded};
@@ -19,6 +20,8 @@ use crate::poller::PollMode;
 pub struct LoadReport {
     /// Where the load went.
     pub address: String,
+    /// What its connections agreed on, version and cipher suite; nothing when they were plain.
+    pub tls: Option<String>,
     /// How many connections it held.
     pub connections: usize,
     /// How many requests each could have in flight.
@@ -29,7 +32,8 @@ pub struct LoadReport {
     pub arrivals: Arrivals,
     /// How the load generator waited.
     pub poll_mode: PollMode,
-    /// When the window began, in ns since 1970: the server's own records have their place beside it.
+    /// When the window was to begin, by the clock on the wall, in ns since 1970: where `timeline`,
+    /// `heat` and `stalls` count from.
     pub begin_unix_ns: u64,
     /// How long the window was.
     pub window_s: f64,
@@ -45,9 +49,9 @@ pub struct LoadReport {
     pub shed_count: u64,
     /// What arrived in each tenth of a second of the window.
     pub timeline: Vec<Step>,
-    /// The latencies of the good replies over the window.
+    /// The good ones by arrival and latency.
     pub heat: HeatMap,
-    /// When a load generator that spins stood still itself.
+    /// When the load generator could not run; always empty when it does not spin.
     pub stalls: Stalls,
     /// What became of the requests of each rate, where it changed.
     pub phases: Vec<PhaseReport>,
@@ -96,7 +100,13 @@ const BUSY_LIMIT: f64 = 0.95;
 const LAG_LIMIT_US: f64 = 100.0;
 
 impl LoadReport {
-    pub(super) fn new(options: &LoadOptions, record: Record, window_ns: u64) -> LoadReport {
+    pub(super) fn new(
+        options: &LoadOptions,
+        tls: Option<String>,
+        record: Record,
+        window: Window,
+    ) -> LoadReport {
+        let window_ns = window.length_ns;
         let window_s = window_ns as f64 / 1e9;
         // A window that never opened has no rate, and no division by zero either.
         let per_window = |value: f64| {
@@ -118,12 +128,13 @@ impl LoadReport {
         let phases = options.steps.iter().zip(&record.phases);
         LoadReport {
             address: options.target.address.to_string(),
+            tls,
             connections: options.connections,
             pipeline: options.pipeline,
             rate: options.rate,
             arrivals: options.arrivals,
             poll_mode: options.poll_mode,
-            begin_unix_ns: record.begin_unix_ns,
+            begin_unix_ns: window.begin_unix_ns,
             window_s,
             completed: record.completed,
             throughput_per_s: per_window(record.completed as f64),
@@ -131,7 +142,7 @@ impl LoadReport {
             shed: Percentiles::of(&shed_ns),
             shed_count: shed_ns.len(),
             timeline: record.timeline.into_steps(),
-            heat: record.heat,
+            heat: record.heat.into_map(window_ns),
             stalls: record.stalls,
             phases: phases.map(|(&step, phase)| phase.report(step)).collect(),
             lag: Percentiles::of(&record.lag_ns),
@@ -194,7 +205,11 @@ impl fmt::Display for LoadReport {
             latency,
             ..
         } = self;
-        write!(f, "{} · {connections} connections · ", self.address)?;
+        write!(f, "{} · ", self.address)?;
+        if let Some(tls) = &self.tls {
+            write!(f, "{tls} · ")?;
+        }
+        write!(f, "{connections} connections · ")?;
         match self.rate {
             Some(rate) => writeln!(f, "open loop, {rate}/s {:?}", self.arrivals)?,
             None => writeln!(f, "closed loop, {pipeline} in flight each")?,
@@ -213,14 +228,18 @@ impl fmt::Display for LoadReport {
         for (name, count) in self.errors.named().iter().filter(|(_, count)| *count > 0) {
             write!(f, " · {name} {count}")?;
         }
-        if self.stalls.count > 0 {
+        let Stalls {
+            count,
+            total_ns,
+            max_ns,
+            ..
+        } = self.stalls;
+        if count > 0 {
             write!(
                 f,
-                "\nthe load generator stood still {} times, {:.1} ms in all, {:.1} ms at most: none of that is \
-                 the server's",
-                self.stalls.count,
-                self.stalls.total_ns as f64 / 1e6,
-                self.stalls.longest_ns as f64 / 1e6
+                "\nstalls of this machine, not of the server: {count}, {:.2} ms in all, {:.2} ms at most",
+                total_ns as f64 / 1e6,
+                max_ns as f64 / 1e6
             )?;
         }
         if let Some(why) = self.bottleneck() {

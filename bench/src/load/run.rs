@@ -5,6 +5,7 @@ use std::io;
 use super::generator::Generator;
 use super::options::LoadOptions;
 use super::report::LoadReport;
+use super::secure::TrustError;
 use crate::address::Address;
 use crate::process::{PinError, pin, raise_file_limit};
 
@@ -29,6 +30,9 @@ pub enum LoadError {
         /// What was given.
         value: String,
     },
+    /// A target of https, and no word or a wrong one about whom to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The core is not there.
     #[error(transparent)]
     Pin(#[from] PinError),
@@ -70,9 +74,10 @@ pub fn run_observed(
     }
     raise_file_limit();
     let mut generator = Generator::new(options)?;
+    let tls = generator.tls();
     generator.run(observe)?;
-    let (record, window_ns) = generator.into_record();
-    Ok(LoadReport::new(options, record, window_ns))
+    let (record, window) = generator.into_record();
+    Ok(LoadReport::new(options, tls, record, window))
 }
 
 /// Refuses what no load can be made of.
