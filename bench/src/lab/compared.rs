@@ -33,15 +33,20 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
             }
         });
         let arguments = CompareArguments {
-            scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Pipeline16],
+            scenarios: vec![
+                Scenario::Single,
+                Scenario::C64,
+                Scenario::Pipeline16,
+                Scenario::Open,
+            ],
             ..arguments(lab, floor(mode), against.clone(), lab.extent.rounds)
         };
         let comparison = compare(&arguments)?;
         show(lab, mode, &comparison)?;
-        // Other numbers of connections, and an equal load for all, in fewer rounds.
+        // Other numbers of connections, in fewer rounds.
         let arguments = CompareArguments {
-            scenarios: vec![Scenario::C16, Scenario::C256, Scenario::Open],
-            ..arguments_few(lab, floor(mode), against)
+            scenarios: vec![Scenario::C16, Scenario::C256],
+            ..arguments(lab, floor(mode), against, lab.extent.rounds.min(FEW))
         };
         let comparison = compare(&arguments)?;
         show(lab, &format!("{mode}-more"), &comparison)?;
@@ -69,9 +74,13 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         "## Other ways to the same service\n\nOurs, blocking, without a checkpoint, over plain TCP is the base: \
          what a checkpoint each second, a Unix socket and TLS change.",
     );
+    let rounds = match lab.extent.growth {
+        true => lab.extent.rounds,
+        false => lab.extent.rounds.min(FEW),
+    };
     let arguments = CompareArguments {
         scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Open],
-        ..arguments_few(lab, base, against)
+        ..arguments(lab, base, against, rounds)
     };
     let comparison = compare(&arguments)?;
     show(lab, "ways", &comparison)
@@ -91,15 +100,6 @@ fn arguments(lab: &Lab, base: Contender, against: Vec<Contender>, rounds: u32) -
         load_core: lab.load_core,
         ..CompareArguments::new(Entrant::Started(base))
     }
-}
-
-/// The same in fewer rounds.
-fn arguments_few(lab: &Lab, base: Contender, against: Vec<Contender>) -> CompareArguments {
-    let rounds = match lab.extent.rounds {
-        rounds if rounds > FEW && !lab.extent.growth => FEW,
-        rounds => rounds,
-    };
-    arguments(lab, base, against, rounds)
 }
 
 /// How often is enough where no bound is to be shown.
