@@ -39,14 +39,14 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
                 Scenario::Pipeline16,
                 Scenario::Open,
             ],
-            ..arguments(lab, floor(mode), against.clone(), lab.extent.rounds)
+            ..planned(lab, floor(mode), against.clone(), lab.extent.rounds)
         };
         let comparison = compare(&arguments)?;
         show(lab, mode, &comparison)?;
         // Other numbers of connections, in fewer rounds.
         let arguments = CompareArguments {
             scenarios: vec![Scenario::C16, Scenario::C256],
-            ..arguments(lab, floor(mode), against, lab.extent.rounds.min(FEW))
+            ..planned(lab, floor(mode), against, lab.extent.rounds.min(FEW))
         };
         let comparison = compare(&arguments)?;
         show(lab, &format!("{mode}-more"), &comparison)?;
@@ -80,14 +80,14 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     };
     let arguments = CompareArguments {
         scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Open],
-        ..arguments(lab, base, against, rounds)
+        ..planned(lab, base, against, rounds)
     };
     let comparison = compare(&arguments)?;
     show(lab, "ways", &comparison)
 }
 
 /// A comparison as the extent has it.
-fn arguments(lab: &Lab, base: Contender, against: Vec<Contender>, rounds: u32) -> CompareArguments {
+fn planned(lab: &Lab, base: Contender, against: Vec<Contender>, rounds: u32) -> CompareArguments {
     let Extent {
         duration, warmup, ..
     } = lab.extent;
