@@ -3,13 +3,17 @@
 //! They have no background and are drawn for a white page; a dark page inverts them and turns the hues
 //! back, so every colour here must stand out from white.
 
-use std::fmt::{self, Display};
-use std::ops::Range;
+mod axis;
+mod heat;
 
-use plotters::coord::ranged1d::{AsRangedCoord, DefaultFormatting, KeyPointHint, ValueFormatter};
+use std::fmt::{self, Display};
+
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-use crate::load::HeatMap;
+use axis::Labelled;
+pub(super) use axis::Scale;
+pub(super) use heat::{Marks, heat_map};
 
 /// Why a picture could not be drawn: always a mistake in its data, such as a range that is empty.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +39,6 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb0, 0x10, 0x60),
     RGBColor(0x00, 0x6f, 0x7f),
 ];
-/// Where an epoch was cut.
-const CUT: RGBColor = RGBColor(0x00, 0x7f, 0x5f);
-/// Where the machine stood still.
-const STALL: RGBColor = RGBColor(0xc0, 0x39, 0x00);
 
 const FONT: (&str, i32) = ("sans-serif", 14);
 
@@ -84,85 +84,6 @@ pub(super) fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotE
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.3))
-            .label_font(FONT)
-            .draw()?;
-        Ok(())
-    })
-}
-
-/// What a heat map marks, in seconds since its beginning.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Marks {
-    /// When epochs were cut.
-    pub(super) cuts_s: Vec<f64>,
-    /// When the load generator's core stood still, and for how long.
-    pub(super) stalls_s: Vec<(f64, f64)>,
-}
-
-/// How many replies arrived when, with which latency: the darker, the more.
-///
-/// # Errors
-/// There is nothing to draw.
-pub(super) fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, PlotError> {
-    let column_s = heat.column_ns as f64 / 1e9;
-    let end_s = column_s * heat.columns.len() as f64;
-    let cells = || {
-        let columns = heat.columns.iter().enumerate();
-        columns.flat_map(move |(column, counts)| {
-            let seen = counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-            seen.map(move |(row, &count)| (column as f64 * column_s, row_us(heat, row), count))
-        })
-    };
-    let most = cells().map(|(_, _, count)| count).max().unwrap_or(1);
-    let (low, high) = around(cells().flat_map(|(_, (from, to), _)| [from, to]));
-    // Room at the top for the stalls, whatever the latencies are.
-    let high = high * (high / low).powf(0.08);
-    draw("a heat map", HEIGHT, |root| {
-        let mut chart =
-            chart(root).build_cartesian_2d(0.0..end_s, Labelled::logarithmic(low..high))?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_desc("seconds")
-            .y_desc("latency, µs")
-            .y_label_formatter(&|&us| plain(us))
-            .label_style(FONT)
-            .light_line_style(TRANSPARENT)
-            .draw()?;
-        let cut = CUT.mix(0.6).stroke_width(1);
-        chart
-            .draw_series(
-                marks
-                    .cuts_s
-                    .iter()
-                    .filter(|&&at| (0.0..=end_s).contains(&at))
-                    .map(|&at| PathElement::new([(at, low), (at, high)], cut)),
-            )?
-            .label("an epoch was cut")
-            .legend(move |(x, y)| PathElement::new([(x + 9, y - 6), (x + 9, y + 6)], cut));
-        let shade = |count: u32| {
-            // Single requests must be seen beside thousands.
-            let part = f64::from(count).ln_1p() / f64::from(most).ln_1p();
-            let mix = |light: f64, dark: f64| (light + (dark - light) * part) as u8;
-            RGBColor(mix(176.0, 0.0), mix(208.0, 32.0), mix(240.0, 96.0))
-        };
-        chart.draw_series(cells().map(|(at, (from, to), count)| {
-            Rectangle::new([(at, from), (at + column_s, to)], shade(count).filled())
-        }))?;
-        let strip = high / (high / low).powf(0.04);
-        chart
-            .draw_series(marks.stalls_s.iter().map(|&(at, long)| {
-                // A stall of a millisecond is thinner than a pixel.
-                let until = at + long.max(end_s / 400.0);
-                Rectangle::new([(at, strip), (until.min(end_s), high)], STALL.filled())
-            }))?
-            .label("the machine stood still")
-            .legend(|(x, y)| Rectangle::new([(x + 6, y - 5), (x + 12, y + 5)], STALL.filled()));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .label_font(FONT)
@@ -269,15 +190,6 @@ pub(super) fn lines(
     })
 }
 
-/// How values are laid out.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Scale {
-    /// Equal ratios are equally high.
-    Logarithmic,
-    /// Equal differences are, and zero is shown.
-    FromZero,
-}
-
 fn draw_lines<Y>(
     root: &Root<'_>,
     x: &str,
@@ -325,62 +237,6 @@ where
     Ok(())
 }
 
-/// An axis that has labels just where it is told.
-struct Labelled {
-    range: Range<f64>,
-    at: Vec<f64>,
-    scale: Scale,
-}
-
-impl Labelled {
-    /// An axis on which equal ratios are equally long, with labels at 1, 2 and 5 of each decade.
-    fn logarithmic(range: Range<f64>) -> Labelled {
-        let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
-        let all = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|m| m * 10.0_f64.powi(decade)));
-        let mut at: Vec<_> = all.filter(|value| range.contains(value)).collect();
-        // Over many decades, whole ones are enough.
-        if at.len() > 10 {
-            at.retain(|value| value.log10().fract().abs() < 1e-9);
-        }
-        Labelled {
-            range,
-            at,
-            scale: Scale::Logarithmic,
-        }
-    }
-
-    /// An axis on which equal differences are equally long.
-    fn linear(range: Range<f64>, at: Vec<f64>) -> Labelled {
-        Labelled {
-            range,
-            at,
-            scale: Scale::FromZero,
-        }
-    }
-}
-
-impl Ranged for Labelled {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
-        let Range { start, end } = self.range;
-        let part = match self.scale {
-            Scale::FromZero => (value - start) / (end - start),
-            Scale::Logarithmic => (value / start).ln() / (end / start).ln(),
-        };
-        first + (part * f64::from(last - first)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
-        self.at.clone()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
-    }
-}
-
 type Root<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
@@ -405,14 +261,6 @@ fn chart<'a, 'b>(root: &'a Root<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut chart = ChartBuilder::on(root);
     chart.margin(10).x_label_area_size(46).y_label_area_size(70);
     chart
-}
-
-/// From which latency to which a row of a heat map is, in µs; the last one has no end, and is drawn as
-/// high as the others.
-fn row_us(heat: &HeatMap, row: usize) -> (f64, f64) {
-    let low = |row: usize| heat.rows_low_ns.get(row).map(|&ns| ns.max(1) as f64 / 1e3);
-    let from = low(row).unwrap_or(1.0);
-    (from, low(row + 1).unwrap_or(from * 1.12))
 }
 
 /// A range with all the values and some room, never empty.
