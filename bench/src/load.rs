@@ -20,6 +20,7 @@ mod generator;
 mod heat;
 mod options;
 mod phase;
+mod progress;
 mod record;
 mod reply;
 mod report;
@@ -40,10 +41,11 @@ pub use heat::HeatMap;
 pub use options::{Body, LoadOptions, parse_duration};
 pub(crate) use phase::recorded;
 pub use phase::{PhaseReport, RateStep};
+pub use progress::ShowProgress;
 pub use record::ErrorCounts;
 pub use reply::{MalformedReply, Reply, ReplyParser};
 pub use report::{LoadReport, Percentiles};
-pub use run::{Edge, LoadError, run, run_observed};
+pub use run::{Edge, LoadError, run, run_observed, run_shown};
 pub use schedule::{Arrivals, Schedule};
 pub use secure::TrustError;
 pub use stalls::{Stall, Stalls};
@@ -54,6 +56,9 @@ pub use timeline::{STEP_NS, Step};
 pub struct LoadArguments {
     #[command(flatten)]
     options: LoadOptions,
+    /// Whether to show on standard error how far it is.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    progress: ShowProgress,
     /// Write the report with its raw histogram here, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -67,7 +72,7 @@ pub struct LoadArguments {
 /// # Errors
 /// There is nobody to load, or a file cannot be written.
 pub fn main(arguments: &LoadArguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let report = run(&arguments.options)?;
+    let report = run_shown(&arguments.options, arguments.progress)?;
     output::say(format_args!("{report}\n"))?;
     output::write_json(arguments.json.as_deref(), &report)?;
     if let Some(path) = &arguments.hgrm {

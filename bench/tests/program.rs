@@ -91,6 +91,29 @@ fn a_load_writes_what_it_saw() {
 }
 
 #[test]
+fn progress_is_for_terminals_and_for_who_asks() {
+    let floor = Floor::start();
+    let said = |more: &[&str]| {
+        // A slow one, which leaves the cores to the tests that run beside it.
+        let arguments = ["load", &floor.url, "--rate=200", "--duration=1300ms"];
+        let quiet = ["--warmup=0s", "--poll-mode=blocking"];
+        let output = run(&[arguments.as_slice(), &quiet, more].concat());
+        assert!(output.status.success(), "{output:?}");
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(report.contains("errors: 0"), "{report}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said(&[]), "");
+    assert_eq!(said(&["--progress=never"]), "");
+    // A line after a second, without the escapes of a terminal.
+    let lines = said(&["--progress=always"]);
+    assert!(
+        lines.contains("/1.3 s · ") && !lines.contains('\u{1b}'),
+        "{lines}"
+    );
+}
+
+#[test]
 fn a_load_with_errors_fails() {
     let floor = Floor::start();
     let url = floor.url.replace("my_api", "other");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{Connection, Fault, InFlight};
 use super::options::LoadOptions;
+use super::progress::Feed;
 use super::record::{Body, Record};
 use super::reply::ReplyParser;
 use super::run::{Edge, LoadError};
@@ -63,8 +64,11 @@ pub(super) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    /// Opens the connections.
-    pub(super) fn new(options: &'a LoadOptions) -> Result<Generator<'a>, LoadError> {
+    /// Opens the connections. Steps that close while it runs are told to `feed`.
+    pub(super) fn new(
+        options: &'a LoadOptions,
+        feed: Option<Feed>,
+    ) -> Result<Generator<'a>, LoadError> {
         let poller = Poller::new(options.poll_mode)?;
         let security = Security::of(options)?;
         let mut connections = Vec::with_capacity(options.connections);
@@ -88,7 +92,7 @@ impl<'a> Generator<'a> {
             end_ns += as_ns(phase.duration);
             end_ns
         });
-        let record = Record::new(begin_ns, &ends_ns.collect::<Vec<_>>());
+        let record = Record::new(begin_ns, &ends_ns.collect::<Vec<_>>(), feed);
         let schedule = options
             .is_open_loop()
             .then(|| Schedule::stepped(options.arrivals, warmup, &phases, options.seed));

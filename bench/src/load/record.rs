@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::connection::{Fault, InFlight};
 use super::heat::Heat;
 use super::phase::Phase;
+use super::progress::Feed;
 use super::reply::Reply;
 use super::stalls::Stalls;
 use super::timeline::Timeline;
@@ -109,14 +110,15 @@ pub(super) struct Record {
 pub(super) const MAX_LATENCY_NS: u64 = 100_000_000_000;
 
 impl Record {
-    /// Of a run whose phases end at these times.
-    pub(super) fn new(begin_ns: u64, phase_ends_ns: &[u64]) -> Record {
+    /// Of a run whose phases end at these times, and of which somebody may want to see something
+    /// meanwhile.
+    pub(super) fn new(begin_ns: u64, phase_ends_ns: &[u64], feed: Option<Feed>) -> Record {
         let end_ns = phase_ends_ns.last().copied().unwrap_or(begin_ns);
         Record {
             window_ns: begin_ns..end_ns,
             is_open: false,
             phases: phase_ends_ns.iter().map(|&end| Phase::new(end)).collect(),
-            timeline: Timeline::new(),
+            timeline: Timeline::new(feed),
             heat: Heat::new(end_ns - begin_ns),
             stalls: Stalls::new(),
             lag_ns: histogram(),
@@ -138,7 +140,8 @@ impl Record {
         if self.is_open {
             self.completed += 1;
             let at_ns = now_ns.saturating_sub(self.window_ns.start);
-            self.timeline.arrived(outcome, latency_ns, at_ns);
+            self.timeline
+                .arrived(outcome, latency_ns, at_ns, &self.errors);
             if outcome == Outcome::Good {
                 self.heat.arrived(latency_ns, at_ns);
             }
@@ -167,7 +170,7 @@ impl Record {
         self.errors.lost(fault, count);
         if self.is_open && count > 0 {
             let at_ns = now_ns.saturating_sub(self.window_ns.start);
-            self.timeline.lost(count, at_ns);
+            self.timeline.lost(count, at_ns, &self.errors);
         }
         for request in requests {
             self.phase(request.due_ns).into_iter().for_each(Phase::lost);

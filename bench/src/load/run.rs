@@ -1,9 +1,11 @@
 //! How a run begins, and why it may not.
 
 use std::io;
+use std::time::Instant;
 
 use super::generator::Generator;
 use super::options::LoadOptions;
+use super::progress::{Feed, News, Progress, ShowProgress};
 use super::report::LoadReport;
 use super::secure::TrustError;
 use crate::address::Address;
@@ -39,6 +41,9 @@ pub enum LoadError {
     /// epoll failed.
     #[error("cannot poll: {0}")]
     Poll(#[from] io::Error),
+    /// The system has no thread left to show how far it is.
+    #[error("cannot show progress: {0}")]
+    Progress(io::Error),
 }
 
 /// An end of the window in which a run measures.
@@ -68,12 +73,37 @@ pub fn run_observed(
     options: &LoadOptions,
     observe: impl FnMut(Edge),
 ) -> Result<LoadReport, LoadError> {
+    run_fed(options, observe, None)
+}
+
+/// Like [`run`], and shows how far it is on standard error.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_shown(options: &LoadOptions, show: ShowProgress) -> Result<LoadReport, LoadError> {
+    let Some(progress) = Progress::start(options, show).map_err(LoadError::Progress)? else {
+        return run(options);
+    };
+    let feed = progress.feed();
+    let observe = |edge| {
+        if edge == Edge::Begin {
+            feed.tell(News::Began(Instant::now()));
+        }
+    };
+    run_fed(options, observe, Some(progress.feed()))
+}
+
+fn run_fed(
+    options: &LoadOptions,
+    observe: impl FnMut(Edge),
+    feed: Option<Feed>,
+) -> Result<LoadReport, LoadError> {
     check(options)?;
     if let Some(core) = options.core {
         pin(core)?;
     }
     raise_file_limit();
-    let mut generator = Generator::new(options)?;
+    let mut generator = Generator::new(options, feed)?;
     let tls = generator.tls();
     generator.run(observe)?;
     let (record, window) = generator.into_record();

@@ -3,13 +3,17 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::record::{MAX_LATENCY_NS, Outcome};
+use super::progress::{Feed, News};
+use super::record::{ErrorCounts, MAX_LATENCY_NS, Outcome};
 
 /// How long a step of the timeline is.
 pub const STEP_NS: u64 = 100_000_000;
 
 /// Steps that are kept, ten minutes; what arrives later counts in the last one.
 const MAX_STEPS: usize = 6000;
+
+/// For how long that is.
+pub(super) const KEPT_NS: u64 = MAX_STEPS as u64 * STEP_NS;
 
 /// What arrived in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -34,21 +38,34 @@ pub(super) struct Timeline {
     steps: Vec<Step>,
     /// The good latencies of the open step.
     open_ns: Histogram<u64>,
+    /// Who is told of each step that closes.
+    feed: Option<Feed>,
+    /// Replies and failures in the steps that closed.
+    done: u64,
 }
 
 impl Timeline {
-    pub(super) fn new() -> Timeline {
+    pub(super) fn new(feed: Option<Feed>) -> Timeline {
         let open_ns = Histogram::new_with_bounds(1, MAX_LATENCY_NS, 2);
         Timeline {
             steps: Vec::new(),
             open_ns: open_ns.expect("the bounds are constants, and valid"),
+            feed,
+            done: 0,
         }
     }
 
-    /// Counts a reply that arrived so long after the beginning, in the order of arrival.
+    /// Counts a reply that arrived so long after the beginning, in the order of arrival. The errors
+    /// are for who is told of a step that closes.
     #[inline]
-    pub(super) fn arrived(&mut self, outcome: Outcome, latency_ns: u64, at_ns: u64) {
-        let step = self.step(at_ns);
+    pub(super) fn arrived(
+        &mut self,
+        outcome: Outcome,
+        latency_ns: u64,
+        at_ns: u64,
+        errors: &ErrorCounts,
+    ) {
+        let step = self.step(at_ns, errors);
         match outcome {
             Outcome::Good => {
                 step.good += 1;
@@ -60,15 +77,16 @@ impl Timeline {
     }
 
     /// Counts requests that were lost.
-    pub(super) fn lost(&mut self, requests: u64, at_ns: u64) {
-        self.step(at_ns).failed += requests;
+    pub(super) fn lost(&mut self, requests: u64, at_ns: u64, errors: &ErrorCounts) {
+        self.step(at_ns, errors).failed += requests;
     }
 
     #[inline]
-    fn step(&mut self, at_ns: u64) -> &mut Step {
+    fn step(&mut self, at_ns: u64, errors: &ErrorCounts) -> &mut Step {
         let index = ((at_ns / STEP_NS) as usize).min(MAX_STEPS - 1);
         if index >= self.steps.len() {
             self.close();
+            self.tell(errors);
             self.steps.resize(index + 1, Step::default());
         }
         &mut self.steps[index]
@@ -85,6 +103,20 @@ impl Timeline {
         self.open_ns.clear();
     }
 
+    #[cold]
+    fn tell(&mut self, errors: &ErrorCounts) {
+        let (Some(feed), Some(&step)) = (&self.feed, self.steps.last()) else {
+            return;
+        };
+        self.done += step.good + step.shed + step.failed;
+        feed.tell(News::Closed {
+            step,
+            end_ns: self.steps.len() as u64 * STEP_NS,
+            done: self.done,
+            errors: errors.total(),
+        });
+    }
+
     /// All steps, the last one closed.
     pub(super) fn into_steps(mut self) -> Vec<Step> {
         self.close();
@@ -98,13 +130,14 @@ mod tests {
 
     #[test]
     fn each_step_has_its_own_counts_and_percentiles() {
-        let mut timeline = Timeline::new();
+        let none = ErrorCounts::default();
+        let mut timeline = Timeline::new(None);
         for latency_us in 1..=100 {
-            timeline.arrived(Outcome::Good, latency_us * 1000, 5);
+            timeline.arrived(Outcome::Good, latency_us * 1000, 5, &none);
         }
-        timeline.arrived(Outcome::Shed, 1, STEP_NS - 1);
-        timeline.arrived(Outcome::Good, 7_000_000, 2 * STEP_NS);
-        timeline.lost(3, 2 * STEP_NS + 1);
+        timeline.arrived(Outcome::Shed, 1, STEP_NS - 1, &none);
+        timeline.arrived(Outcome::Good, 7_000_000, 2 * STEP_NS, &none);
+        timeline.lost(3, 2 * STEP_NS + 1, &none);
         let steps = timeline.into_steps();
         let counts: Vec<_> = steps.iter().map(|s| (s.good, s.shed, s.failed)).collect();
         assert_eq!(counts, [(100, 1, 0), (0, 0, 0), (1, 0, 3)]);
@@ -120,9 +153,10 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_last_step_counts_in_it() {
-        let mut timeline = Timeline::new();
-        timeline.arrived(Outcome::Good, 1, u64::MAX);
-        timeline.lost(1, u64::MAX);
+        let none = ErrorCounts::default();
+        let mut timeline = Timeline::new(None);
+        timeline.arrived(Outcome::Good, 1, u64::MAX, &none);
+        timeline.lost(1, u64::MAX, &none);
         let steps = timeline.into_steps();
         assert_eq!((steps.len(), steps[MAX_STEPS - 1].failed), (MAX_STEPS, 1));
     }
