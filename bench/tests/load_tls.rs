@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_snapback-bench");
 
-/// `serve hello --tls` in a process of its own, which ends with the test.
+/// `serve --tls` in a process of its own, which ends with the test.
 struct Secured {
     child: Child,
     url: String,
@@ -24,13 +25,13 @@ struct Secured {
 
 impl Secured {
     fn start() -> Secured {
-        Secured::start_with(&[])
+        Secured::start_with(&["hello"])
     }
 
     fn start_with(arguments: &[&str]) -> Secured {
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "hello", "--tls", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--tls", "--listen", "127.0.0.1:0"])
             .args(["--cores", "off", "--poll-mode", "blocking"])
             .args(arguments)
             .arg("--tls-cert-out")
@@ -126,9 +127,46 @@ fn requests_larger_than_the_socket_go_out_in_parts() {
 }
 
 #[test]
+fn replies_larger_than_a_read_come_in_whole() {
+    let server = Secured::start_with(&["large"]);
+    // Each is 1 MiB, four times what the load generator reads at once.
+    let report = run(&LoadOptions {
+        pipeline: 4,
+        count: Some(40),
+        body: br#"{"foo":"large","bar":42}"#.as_slice().into(),
+        expect_body: Some(vec![b'x'; 1 << 20].into()),
+        insecure: true,
+        ..server.options()
+    });
+    let report = report.expect("the server listens");
+    assert_eq!(report.errors.total(), 0, "{report}");
+    assert_eq!(report.completed, 40, "{report}");
+}
+
+#[test]
+fn a_handshake_is_not_waited_for_longer_than_asked() {
+    // It takes connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let target = format!("https://{address}/").parse().expect("a URL");
+    let error = run(&LoadOptions {
+        timeout: Duration::from_millis(50),
+        insecure: true,
+        ..LoadOptions::new(target)
+    });
+    let error = error.expect_err("there is no handshake");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot open connection 0 to {address}: the server did not end the TLS handshake in time"
+        )
+    );
+}
+
+#[test]
 fn connections_that_end_are_secured_again() {
     // Twenty connections, one after the other in each of two places.
-    let server = Secured::start_with(&["--option", "maxRequestsPerConnection=10"]);
+    let server = Secured::start_with(&["hello", "--option", "maxRequestsPerConnection=10"]);
     let report = run(&LoadOptions {
         ca: Some(server.certificate()),
         ..server.options()

@@ -126,7 +126,10 @@ impl Security {
             }
             wait(socket, tls.wants_write(), until)?;
             match tls.read_tls(&mut Wire::new(socket)) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => {
+                    let why = "the server closed the connection in the TLS handshake";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                }
                 Ok(_) => {
                     tls.process_new_packets().map_err(|error| {
                         // The server is told why, as far as its socket takes it.
@@ -185,7 +188,10 @@ fn wait(socket: &OwnedFd, room: bool, until: Instant) -> io::Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         let left = left.try_into().map_err(io::Error::other)?;
         match poll(&mut [PollFd::new(socket, flags)], Some(&left)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(0) => {
+                let why = "the server did not end the TLS handshake in time";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
