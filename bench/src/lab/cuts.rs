@@ -31,9 +31,11 @@ pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         let trigger = format!("--trigger-ms {TRIGGER_MS} --progress {{progress}}{more}");
         let epochs = cut_under_load(lab, &ours.with(&trigger))?;
         let ends_us = epochs.iter().flat_map(|epoch| &epoch.partitions);
-        let mut ends_us: Vec<_> = ends_us.map(|p| p.longest_end_of_turn_us).collect();
+        // A record between two cuts has none.
+        let ends_us = ends_us.map(|partition| partition.longest_end_of_turn_us);
+        let ends_us = ends_us.filter(|&end_us| end_us > 0.0);
+        let mut ends_us: Vec<_> = ends_us.take(cuts as usize).collect();
         ends_us.sort_by(f64::total_cmp);
-        ends_us.truncate(ends_us.len().min(cuts as usize));
         let at = |part: f64| {
             let last = ends_us.len().saturating_sub(1) as f64;
             ends_us
