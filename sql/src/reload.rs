@@ -31,6 +31,8 @@ pub(crate) struct Watched {
     changing: Changing,
     every: Duration,
     seen: Seen,
+    /// The files as they were when they were read last.
+    read: Vec<Stamp>,
 }
 
 /// What of the tables of plans changes.
@@ -69,10 +71,12 @@ impl Watched {
             return Err(SqlError::NoFiles);
         }
         let seen = changing.seen();
+        let read = seen.0.clone();
         Ok(Watched {
             changing,
             every,
             seen,
+            read,
         })
     }
 
@@ -99,6 +103,14 @@ impl Watched {
         let files_changed = now.0 != self.seen.0;
         // It is not tried again before they change again.
         self.seen = now;
+        if let Some(root) = self.changing.gone(&self.read, &self.seen.0) {
+            tracing::warn!(
+                "the tables of a column pipeline have changed, but the file {} is gone, so the old \
+                 ones stay until it is back",
+                root.display()
+            );
+            return;
+        }
         let caches = &planner.state.runtime_env().cache_manager;
         if let Some(files) = caches.get_list_files_cache() {
             files.clear();
@@ -109,6 +121,7 @@ impl Watched {
         caches.get_file_metadata_cache().clear();
         match planner.plan() {
             Ok(Planned { early, works, .. }) => {
+                self.read.clone_from(&self.seen.0);
                 if let Some(engine) = engine.upgrade() {
                     engine.exchange(early, works);
                     match files_changed {
@@ -159,6 +172,18 @@ impl Changing {
             self.memory.push(table);
         }
         Ok(())
+    }
+
+    /// A table of which nothing is left where something was: to read it anew would be to forget it, and
+    /// who replaces a file by removing it first is not done yet.
+    fn gone(&self, before: &[Stamp], now: &[Stamp]) -> Option<&Path> {
+        let has_files = |stamps: &[Stamp], root: &Path| {
+            let mut files = stamps.iter().map(|(path, ..)| path);
+            files.any(|path| path.starts_with(root))
+        };
+        let roots = self.roots.iter().map(PathBuf::as_path);
+        let mut roots = roots.filter(|root| has_files(before, root));
+        roots.find(|root| !has_files(now, root))
     }
 
     fn seen(&self) -> Seen {

@@ -120,6 +120,42 @@ fn await_version(port: u16, version: usize) {
     }
 }
 
+/// Who removes a file before writing it anew leaves a while without it; nothing is forgotten in it, also
+/// when another table changes meanwhile.
+#[test]
+fn a_file_that_is_gone_is_not_an_empty_table() -> Result<()> {
+    let query = "SELECT concat(a.v, '/', b.v) AS r FROM requests \
+        LEFT JOIN a ON requests.n = a.k LEFT JOIN b ON requests.n = b.k";
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), 1, 1);
+    let replies = reader_of(Mode::Continuous, &Session::new(), "api")
+        .load()
+        .expect("good options")
+        .columns_in(&tables(folder.path()))
+        .parse_request("n BIGINT")?
+        .sql(query)?
+        .reload_tables(Duration::from_millis(5))
+        .make_reply(col("r"))?;
+    let service = serve(replies.write_stream());
+    let mut client = service.client();
+    let mut ask = || client.post("/api", r#"{"n":0}"#).text().to_owned();
+    assert_eq!(ask(), "1/1");
+    let (a, b) = (folder.path().join("a.csv"), folder.path().join("b.csv"));
+    fs::remove_file(&a).expect("it was there");
+    fs::write(&b, "k,v\n0,2\n0,2\n").expect("a file");
+    // Many looks long: what is not seen now would have been.
+    let until = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < until {
+        assert_eq!(ask(), "1/1");
+    }
+    write(folder.path(), 3, 1);
+    let until = Instant::now() + Duration::from_secs(10);
+    while ask() != "3/3" {
+        assert!(Instant::now() < until, "the file is back, and is not seen");
+    }
+    Ok(())
+}
+
 #[test]
 fn tables_in_memory_have_no_files_to_look_at() -> Result<()> {
     let tables = context();

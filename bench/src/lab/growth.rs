@@ -221,12 +221,16 @@ fn measure(lab: &Lab, place: &Place) -> Result<Point, Box<dyn Error>> {
         Some(rate) if rate < 1_000.0 => lab.extent.duration * 3,
         _ => lab.extent.duration.max(Duration::from_millis(100)),
     };
+    // Each connection is to have had its first requests, for which both ends allocate.
+    let first_ones = place
+        .rate
+        .map_or(0.0, |rate| 3.0 * place.connections as f64 / rate);
     let options = LoadOptions {
         connections: place.connections,
         rate: place.rate,
         arrivals: Arrivals::Poisson,
         duration,
-        warmup: lab.extent.warmup,
+        warmup: lab.extent.warmup + Duration::from_secs_f64(first_ones),
         core: Some(lab.load_core),
         body: place.body.clone(),
         ..LoadOptions::new(target)

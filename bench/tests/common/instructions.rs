@@ -25,28 +25,28 @@ pub(crate) const CASES: &[Case] = &[
         server: &[],
         load: "",
         in_tests: 5_430.0,
-        in_release: 3_470.0,
+        in_release: 3_490.0,
     },
     Case {
         name: "hello world, 64 connections",
         server: &[],
         load: "--connections 64",
         in_tests: 4_995.0,
-        in_release: 3_060.0,
+        in_release: 3_205.0,
     },
     Case {
         name: "hello world, 16 at a time",
         server: &[],
         load: "--pipeline 16",
         in_tests: 4_406.0,
-        in_release: 2_570.0,
+        in_release: 2_605.0,
     },
     Case {
         name: "hello world with a tee, 16 at a time",
         server: &["--tee"],
         load: "--pipeline 16",
         in_tests: 5_174.0,
-        in_release: 3_040.0,
+        in_release: 3_120.0,
     },
 ];
 

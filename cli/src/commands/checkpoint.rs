@@ -22,6 +22,15 @@ pub(super) struct CheckpointArguments {
 
 pub(super) fn main(arguments: &CheckpointArguments) -> Outcome {
     let found = inspect(&arguments.location)?;
+    let is_nothing =
+        found.epochs.is_empty() && found.damaged.is_empty() && found.unusable.is_none();
+    if found.query_id.is_none() && is_nothing {
+        let location = &arguments.location;
+        return Err(format!(
+            "{location}: no query has begun a checkpoint there; it is what `checkpointLocation` was"
+        )
+        .into());
+    }
     let kept = match (arguments.all, found.epochs.len()) {
         (true, _) | (_, 0) => 0,
         (false, epochs) => epochs - 1,

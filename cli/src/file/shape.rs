@@ -150,7 +150,7 @@ const SERVICE: Kind = Kind::Map(&[
         "sendReply",
         Kind::List(&SEND_REPLY),
         "Replies to requests that do not get as far as the query; the first whose condition is true \
-         answers.",
+         answers. A field that is missing is refused before, unless `parsingCheck` is `partial` or `none`.",
     ),
     required(
         "sql",
@@ -201,7 +201,7 @@ const SEND_REPLY: Kind = Kind::Map(&[
     required(
         "reply",
         Kind::Text,
-        "The reply, an expression over them: `string_to_response('the value is missing', 400)`.",
+        "The reply, an expression over them: `string_to_response('the value is null', 400)`.",
     ),
 ]);
 

@@ -374,6 +374,14 @@ fn bind_counting_up(
             },
         };
         if let Some(listeners) = bind_port(scheme, host, addresses, last)? {
+            if last != first {
+                tracing::warn!(
+                    host,
+                    wanted = first,
+                    port = last,
+                    "the port is in use, so another one is listened at; maxPortAttempts=1 refuses instead"
+                );
+            }
             return Ok(listeners);
         }
     }
