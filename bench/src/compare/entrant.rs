@@ -176,8 +176,8 @@ mod tests {
             said("a=http://127.0.0.1:80/,pid=x"),
             "server a: pid `x`: expected the number of a process"
         );
-        let error = said("a=https://127.0.0.1:80/");
-        assert!(error.starts_with("server a: URL `https:"), "{error}");
+        let error = said("a=ftp://127.0.0.1:80/");
+        assert!(error.starts_with("server a: URL `ftp:"), "{error}");
         // No system gives a process so high a number: pid_max is at most 2^22.
         let absent: Entrant = "a=http://127.0.0.1:80/,pid=4294967295"
             .parse()
