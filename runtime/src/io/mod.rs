@@ -2,6 +2,7 @@
 //! and nowhere else but in the checkpoint's files.
 
 pub(crate) mod activation;
+mod alarm;
 pub(crate) mod clock;
 mod context;
 pub(crate) mod event_fd;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use super::alarm::Alarm;
 use super::context::IoContext;
 
 /// What a socket is watched for.
@@ -51,25 +52,32 @@ pub(crate) enum Wait {
     Poll,
     /// Sleep until there is one.
     Block,
-    /// Sleep until there is one, so many nanoseconds at most.
-    AtMost(u64),
+    /// Sleep until there is one, or until about this time of the monotonic clock; it may be a bit
+    /// early.
+    Until(u64),
 }
 
 /// Events taken at one wait at the most; the others come with the next one.
 const EVENTS_PER_WAIT: usize = 256;
+/// The poller's own token; no other descriptor may have it.
+const ALARM: u64 = u64::MAX - 1;
 
 pub(crate) struct Poller {
     epoll: OwnedFd,
+    alarm: Alarm,
     events: Box<[MaybeUninit<epoll::Event>; EVENTS_PER_WAIT]>,
 }
 
 impl Poller {
     pub(crate) fn new() -> std::io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?;
-        Ok(Poller {
+        let poller = Poller {
             epoll,
+            alarm: Alarm::new()?,
             events: Box::new([MaybeUninit::uninit(); EVENTS_PER_WAIT]),
-        })
+        };
+        poller.add(&poller.alarm, ALARM, Interest::Read)?;
+        Ok(poller)
     }
 
     pub(crate) fn add(
@@ -112,35 +120,33 @@ impl Poller {
         wait: Wait,
         mut take: impl FnMut(Event),
     ) -> rustix::io::Result<bool> {
+        let at_once = Timespec::default();
         let timeout = match wait {
-            Wait::Poll => Some(Timespec::default()),
+            Wait::Poll => Some(&at_once),
             Wait::Block => None,
-            // Rounded up to whole milliseconds: the plain epoll_wait then serves, which every
-            // kernel and sandbox has.
-            Wait::AtMost(time_ns) => Some(whole_milliseconds(time_ns)),
+            Wait::Until(time_ns) => {
+                self.alarm.ring_by(time_ns)?;
+                None
+            }
         };
-        let events = match epoll::wait(&self.epoll, &mut self.events[..], timeout.as_ref()) {
+        let events = match epoll::wait(&self.epoll, &mut self.events[..], timeout) {
             Ok((events, _)) => events,
             Err(Errno::INTR) => return Ok(true),
             Err(errno) => return Err(errno),
         };
         for event in events.iter() {
             use epoll::EventFlags as Flags;
-            let flags = event.flags;
+            let (flags, token) = (event.flags, event.data.u64());
+            if token == ALARM {
+                self.alarm.rang();
+                continue;
+            }
             take(Event {
-                token: event.data.u64(),
+                token,
                 hung_up: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
                 is_gone: flags.intersects(Flags::HUP | Flags::ERR),
             });
         }
         Ok(events.len() < EVENTS_PER_WAIT)
-    }
-}
-
-fn whole_milliseconds(time_ns: u64) -> Timespec {
-    let time_ms = time_ns.div_ceil(1_000_000);
-    Timespec {
-        tv_sec: (time_ms / 1000) as i64,
-        tv_nsec: (time_ms % 1000 * 1_000_000) as i64,
     }
 }

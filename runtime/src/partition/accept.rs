@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Mailbox;
+use crate::io::clock::now_ns;
 use crate::io::listen::{BACKLOG, Listener};
 use crate::io::poller::{Interest, Poller};
 use crate::io::socket::Socket;
@@ -25,7 +26,8 @@ pub(crate) struct Acceptor {
     /// Beyond so many, over all of `shared`, a connection is turned away.
     max_connections: usize,
     first_token: u64,
-    paused_until: Option<Instant>,
+    /// Until when nothing is accepted; [`u64::MAX`] when it is.
+    paused_until_ns: u64,
 }
 
 /// What becomes of a connection that was accepted.
@@ -50,7 +52,7 @@ impl Acceptor {
             own,
             max_connections,
             first_token: 0,
-            paused_until: None,
+            paused_until_ns: u64::MAX,
         }
     }
 
@@ -72,13 +74,11 @@ impl Acceptor {
         listeners: u32,
         mut keep: impl FnMut(Arrival, Welcome),
     ) -> io::Result<()> {
-        if self
-            .paused_until
-            .is_some_and(|until| Instant::now() < until)
-        {
-            return Ok(());
-        }
-        if self.paused_until.take().is_some() {
+        if self.is_paused() {
+            if now_ns() < self.paused_until_ns {
+                return Ok(());
+            }
+            self.paused_until_ns = u64::MAX;
             self.watch(poller, self.first_token)?;
         }
         for (index, listener) in self.listeners.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Acceptor {
             "cannot accept connections for {PAUSE:?}; if descriptors ran out, raise `ulimit -n`"
         );
         self.unwatch(poller);
-        self.paused_until = Some(Instant::now() + PAUSE);
+        self.paused_until_ns = now_ns() + PAUSE.as_nanos() as u64;
     }
 
     /// Takes what still waits at the listeners, and closes them, once the last partition that has
@@ -139,7 +139,7 @@ impl Acceptor {
     /// which may be of another process.
     pub(crate) fn close(&mut self, poller: &Poller, mut keep: impl FnMut(Arrival, Welcome)) {
         self.unwatch(poller);
-        self.paused_until = None;
+        self.paused_until_ns = u64::MAX;
         for listener in std::mem::take(&mut self.listeners) {
             if let Err(reason) = listener.let_nobody_in() {
                 tracing::debug!(%reason, "who connects in this moment may be reset");
@@ -167,13 +167,13 @@ impl Acceptor {
     }
 
     pub(crate) fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
+        self.paused_until_ns < u64::MAX
     }
 
-    /// How long accepting is still paused.
-    pub(crate) fn pause_left(&self) -> Option<Duration> {
-        self.paused_until
-            .map(|until| until.saturating_duration_since(Instant::now()))
+    /// Until when accepting is paused; [`u64::MAX`] when it is not.
+    #[inline]
+    pub(crate) fn paused_until_ns(&self) -> u64 {
+        self.paused_until_ns
     }
 }
 

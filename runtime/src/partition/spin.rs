@@ -50,17 +50,6 @@ impl Spin {
         }
     }
 
-    /// The last time of which it was told, or that it read.
-    #[inline]
-    pub(crate) fn seen_ns(&self) -> u64 {
-        self.last_look_ns
-    }
-
-    /// After a sleep that ended at `now_ns` and brought nothing.
-    pub(crate) fn woke(&mut self, now_ns: u64) {
-        self.last_look_ns = now_ns;
-    }
-
     /// Whether to look once more instead of sleeping. `clock` is read only while it is in doubt.
     #[inline]
     pub(crate) fn look_again(&mut self, clock: impl FnOnce() -> u64) -> bool {

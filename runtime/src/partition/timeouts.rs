@@ -15,17 +15,13 @@ use crate::io::poller::Wait;
 const POLLS_PER_LOOK: u32 = 64;
 
 impl Partition {
-    /// How long to sleep when no event comes. The clock is not read for it: the last turn, or the
-    /// last look of an adaptive partition, was a moment ago.
+    /// How long to sleep when no event comes.
     #[inline]
     pub(super) fn sleep(&mut self) -> Wait {
-        let due_ns = self.due_ns();
-        let paused = self.acceptor.pause_left();
-        if due_ns == u64::MAX && paused.is_none() {
-            return Wait::Block;
+        match self.due_ns().min(self.acceptor.paused_until_ns()) {
+            u64::MAX => Wait::Block,
+            time_ns => Wait::Until(time_ns),
         }
-        let left_ns = due_ns.saturating_sub(self.spin.seen_ns());
-        Wait::AtMost(paused.map_or(left_ns, |paused| left_ns.min(paused.as_nanos() as u64)))
     }
 
     /// When something is to be done though no event comes; [`u64::MAX`] when nothing is.
@@ -47,11 +43,7 @@ impl Partition {
         if !slept && !is_precise && !self.empty_polls.is_multiple_of(POLLS_PER_LOOK) {
             return false;
         }
-        let now_ns = now_ns();
-        if slept {
-            self.spin.woke(now_ns);
-        }
-        due_ns <= now_ns
+        due_ns <= now_ns()
     }
 
     /// Sets the timer of a connection whose deadline is before it.
