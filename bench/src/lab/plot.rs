@@ -259,7 +259,9 @@ fn draw(
 
 fn chart<'a, 'b>(root: &'a Root<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut chart = ChartBuilder::on(root);
-    chart.margin(10).x_label_area_size(46).y_label_area_size(70);
+    // On the right there is room for half a label, which a tick at the end of its axis has there.
+    chart.margin(10).margin_right(40);
+    chart.x_label_area_size(46).y_label_area_size(70);
     chart
 }
 
