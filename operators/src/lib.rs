@@ -47,6 +47,7 @@ mod row;
 mod row_fn;
 mod send_reply;
 pub mod test;
+mod text;
 mod trace;
 mod try_map;
 mod update;

@@ -9,6 +9,7 @@ use crate::describe::{Body, Content, Description, schema_of};
 use crate::operator::Operator;
 use crate::reply::Reply;
 use crate::row::{ParseSafe, Row, Unparsed};
+use crate::text::text_of;
 
 /// Parses the JSON body of each request into a row of the family `T`, which may borrow from it.
 ///
@@ -83,9 +84,9 @@ where
     #[inline]
     fn parse(body: &[u8]) -> serde_json::Result<T::At<'_>> {
         // Checked whole, the body's UTF-8 costs half of what it does string by string.
-        match str::from_utf8(body) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(body),
+        match text_of(body) {
+            Some(text) => serde_json::from_str(text),
+            None => serde_json::from_slice(body),
         }
     }
 

@@ -1,7 +1,8 @@
 //! From the bytes of a connection to requests.
 
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 
+use arrayvec::ArrayVec;
 use memchr::memchr;
 
 use super::chunked::Chunks;
@@ -42,7 +43,7 @@ pub(crate) const MAX_HEADERS: usize = 100;
 /// there are some, so that it costs nothing.
 pub(crate) struct HeaderTable<'b> {
     pub(super) parsed: [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS],
-    recalled: Option<RecalledFields<'b>>,
+    recalled: RecalledFields<'b>,
 }
 
 impl HeaderTable<'_> {
@@ -51,7 +52,7 @@ impl HeaderTable<'_> {
     pub(crate) fn new() -> Self {
         HeaderTable {
             parsed: [const { MaybeUninit::uninit() }; MAX_HEADERS],
-            recalled: None,
+            recalled: ManuallyDrop::new(ArrayVec::new()),
         }
     }
 }

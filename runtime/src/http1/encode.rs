@@ -39,6 +39,8 @@ pub(crate) struct HeadEncoder {
     id_field: Vec<u8>,
     /// The offset in the id that ends the template, if one does.
     told: u64,
+    /// The length of a body that is all that the rest of the head tells, if that is so.
+    tail_of: Option<usize>,
     /// Formatting it costs 96 ns, so that is done once a second.
     date: [u8; DATE_BYTES],
     unix_seconds: u64,
@@ -86,6 +88,7 @@ impl HeadEncoder {
             template_of: (0, ContentType::None, Persistence::Close, false),
             id_field: Vec::new(),
             told: 0,
+            tail_of: None,
             date: format_date(unix_seconds),
             unix_seconds,
         }
@@ -165,6 +168,12 @@ impl HeadEncoder {
         if let Some(offset) = own {
             self.tell(offset);
         }
+        let is_usual = head.header_lines().is_empty() && echo.is_none();
+        // Many replies in a row are of one length, and then it stands there already.
+        if is_usual && self.tail_of == Some(body_bytes) {
+            return &self.head;
+        }
+        self.tail_of = is_usual.then_some(body_bytes);
         self.head.truncate(self.template_bytes);
         match head.status() {
             // A 304 may tell the length of what was not modified, which nobody knows here.
@@ -207,6 +216,7 @@ impl HeadEncoder {
         let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
         let id_end = head.len() - 2 - digits;
         self.head.truncate(id_end);
+        self.tail_of = None;
         self.push_offset(offset);
     }
 
@@ -244,6 +254,7 @@ impl HeadEncoder {
     #[cold]
     fn build_template(&mut self, key: Key) {
         let (status, content_type, persistence, tells_id) = key;
+        self.tail_of = None;
         let head = &mut self.head;
         head.clear();
         head.extend_from_slice(b"HTTP/1.1 ");

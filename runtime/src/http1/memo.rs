@@ -3,7 +3,10 @@
 //! A client on a kept connection sends the same head with each request, byte by byte; so do many
 //! clients of one make. To compare them costs a tenth of what parsing one costs.
 
+use std::mem::ManuallyDrop;
 use std::ops::Range;
+
+use arrayvec::ArrayVec;
 
 use super::head::{Framing, Head};
 use super::marks::Marks;
@@ -17,8 +20,10 @@ const MOST_FIELDS: usize = 24;
 const PATIENCE: u32 = 8;
 const SELDOM: u32 = 64;
 
-/// Where the fields of a head are listed when it is not parsed.
-pub(super) type RecalledFields<'b> = [httparse::Header<'b>; MOST_FIELDS];
+/// Where the fields of a head are listed when it is not parsed: nowhere initialised before there are some,
+/// and never moved; the two cost 7 % of a request. Nothing in it is to be dropped, and a type that drops
+/// nothing may be forgotten while what it borrows is changed.
+pub(super) type RecalledFields<'b> = ManuallyDrop<ArrayVec<httparse::Header<'b>, MOST_FIELDS>>;
 
 /// One head, and what parsing it gave.
 ///
@@ -62,7 +67,7 @@ impl HeadMemo {
     pub(super) fn recall<'h, 'b>(
         &'b mut self,
         start: usize,
-        table: &'h mut Option<RecalledFields<'b>>,
+        recalled: &'h mut RecalledFields<'b>,
     ) -> Head<'h, 'b> {
         self.misses = 0;
         let HeadMemo {
@@ -71,15 +76,15 @@ impl HeadMemo {
             fields,
             ..
         } = self;
-        let recalled = table.insert([httparse::EMPTY_HEADER; MOST_FIELDS]);
-        for (field, (name, value)) in recalled.iter_mut().zip(&*fields) {
-            field.name = part(text, name);
-            field.value = part(text, value).as_bytes();
-        }
+        recalled.clear();
+        recalled.extend(fields.iter().map(|(name, value)| httparse::Header {
+            name: part(text, name),
+            value: bytes_of(text, value),
+        }));
         Head {
             method: part(text, &meaning.method),
             target: part(text, &meaning.target),
-            headers: &recalled[..fields.len()],
+            headers: recalled,
             minor: meaning.minor,
             end: start + text.len(),
             framing: meaning.framing,
@@ -152,6 +157,14 @@ fn place_in(head: &[u8], part: &[u8]) -> Option<Range<u16>> {
 #[inline]
 fn part<'b>(text: &'b str, place: &Range<u16>) -> &'b str {
     text.get(usize::from(place.start)..usize::from(place.end))
+        .unwrap_or_default()
+}
+
+#[inline]
+fn bytes_of<'b>(text: &'b str, place: &Range<u16>) -> &'b [u8] {
+    let bytes = text.as_bytes();
+    bytes
+        .get(usize::from(place.start)..usize::from(place.end))
         .unwrap_or_default()
 }
 

@@ -191,17 +191,37 @@ fn a_template_leaves_nothing_behind() {
         |reply| reply.json("a"),
         |reply| reply.status(500).text(""),
     ];
-    let mut old = HeadEncoder::new(0);
+    let run = Run::new("api", "run-7").with_request_id_header(Some("x-id".into()));
+    let echo = Echo {
+        id_line: Vec::new(),
+        trace_line: b"traceresponse: t\r\n".to_vec(),
+    };
+    let encoder = |now| {
+        let mut encoder = HeadEncoder::new(now);
+        encoder.tell_ids(&run, 3);
+        encoder
+    };
+    let (mut old, mut next) = (encoder(0), 0);
     for first in replies {
         for second in replies {
-            for (now, make) in [(NOW, first), (NOW, second), (NOW + 1, second)] {
+            let steps = [
+                (NOW, first, None),
+                (NOW, first, None),
+                (NOW, second, Some(&echo)),
+                (NOW, second, None),
+                (NOW + 1, second, None),
+                (NOW + 1, second, Some(&echo)),
+            ];
+            for (now, make, echo) in steps {
                 let (mut body, mut head) = (Vec::new(), ReplyHead::default());
                 make(&mut Reply::new(&mut body, &mut head));
                 old.set_now(now);
-                let mut new = HeadEncoder::new(now);
-                let expected = new.encode(&head, body.len(), Persistence::KeepAlive);
-                let got = old.encode(&head, body.len(), Persistence::KeepAlive);
-                assert_eq!(show(got), show(expected));
+                let mut encode = |encoder: &mut HeadEncoder| {
+                    let persistence = Persistence::KeepAlive;
+                    show(encoder.encode_with(&head, body.len(), persistence, Some(next), echo))
+                };
+                assert_eq!(encode(&mut old), encode(&mut encoder(now)));
+                next += 1;
             }
         }
     }
