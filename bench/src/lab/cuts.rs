@@ -26,10 +26,16 @@ pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let cuts = lab.extent.cuts;
     let checkpoint = lab.scratch.path().join("checkpoint-of-cuts");
     let mut rows = Vec::new();
-    for (name, more) in [("a checkpoint", ""), ("a checkpoint and a tee", " --tee")] {
+    // A sink's commit lasts longer than such an epoch, so that of two only one is cut: with a tee, twice
+    // the time has as many cuts.
+    let kinds = [
+        ("a checkpoint", "", 1),
+        ("a checkpoint and a tee", " --tee", 2),
+    ];
+    for (name, more, times) in kinds {
         let ours = Ours::hello("snapback", "blocking").checkpoint(&checkpoint);
         let trigger = format!("--trigger-ms {TRIGGER_MS} --progress {{progress}}{more}");
-        let epochs = cut_under_load(lab, &ours.with(&trigger))?;
+        let epochs = cut_under_load(lab, &ours.with(&trigger), times)?;
         let ends_us = epochs.iter().flat_map(|epoch| &epoch.partitions);
         // A record between two cuts has none.
         let ends_us = ends_us.map(|partition| partition.longest_end_of_turn_us);
@@ -64,14 +70,14 @@ pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The epochs of a server under load, as many as the extent says.
-fn cut_under_load(lab: &Lab, ours: &Ours<'_>) -> Result<Vec<Epoch>, Box<dyn Error>> {
+/// The epochs of a server under load, so many times as many as the extent says.
+fn cut_under_load(lab: &Lab, ours: &Ours<'_>, times: u64) -> Result<Vec<Epoch>, Box<dyn Error>> {
     pin(lab.server_core)?;
     let contender = ours.contender();
     let server = Server::start(&contender, lab.server_core)?;
     let target = Target::hello(server.address().clone());
     // Some more than needed: records of the last epochs are yet to be written when the load ends.
-    let cuts = u64::from(lab.extent.cuts) * 11 / 10 + 20;
+    let cuts = u64::from(lab.extent.cuts) * times * 11 / 10 + 20;
     let report = run(&LoadOptions {
         connections: 32,
         rate: Some(RATE_PER_S),
