@@ -253,7 +253,7 @@ impl Definition {
             stream = parsed.map_err(of(Part::Headers))?;
         }
         for (condition, reply) in &self.send_reply {
-            let sent = stream.expr(condition).and_then(|condition| {
+            let sent = stream.condition(condition).and_then(|condition| {
                 let reply = stream.expr(reply)?;
                 // A value keeps its column's name.
                 let (_, name) = reply.qualified_name();

@@ -7,7 +7,8 @@ use snapback_sql::datafusion::common::Diagnostic;
 use snapback_sql::datafusion::prelude::SessionContext;
 use snapback_sql::ddl::DdlError;
 
-use crate::definition::{Part, Service, Table};
+use crate::collisions::collisions;
+use crate::definition::{Definition, Part, Service, Table};
 use crate::file::{Located, Problem, ServiceFile, nearest, quoted};
 use crate::serve;
 
@@ -37,13 +38,7 @@ pub(crate) fn lint(file: &ServiceFile, text: &str) -> Vec<Problem> {
         }
     }
     for (index, service) in file.services.iter().enumerate() {
-        if let Some(other) = collides(&service.what, &file.services[..index]) {
-            problems.push(Problem::new(
-                service.place("listen"),
-                format!("two services listen at {}", service.what.listen),
-                format!("`{other}` listens here already"),
-            ));
-        }
+        collisions(service, &file.services[..index], &mut problems);
         let definition = &service.what.definition;
         let unserved = serve::detached(&service.what);
         // Of one that does not stand there as it should, the mode may be wrong: what depends on it
@@ -52,7 +47,9 @@ pub(crate) fn lint(file: &ServiceFile, text: &str) -> Vec<Problem> {
             true => definition.build(unserved, &context, None).map(|_| ()),
             false => definition.columns(unserved, &context).map(|_| ()),
         };
-        if let Err((part, error)) = built {
+        if let Err((Part::SendReply, _)) = built {
+            problems.extend(early_replies(service, &context));
+        } else if let Err((part, error)) = built {
             let of_a_lost_table = lost.iter().any(|table| error.to_string().contains(table));
             // What is wrong with a table was said there.
             if part != Part::Sql || !of_a_lost_table {
@@ -92,16 +89,42 @@ fn register(table: &Located<Table>, context: &SessionContext) -> Result<(), Prob
     })
 }
 
-/// The name of an earlier service at the same place. Two paths of one port are two listeners, so they
-/// collide too; a port of 0 is a free one each time.
-fn collides<'s>(service: &Service, earlier: &'s [Located<Service>]) -> Option<&'s str> {
-    let own = &service.listen;
-    let other = earlier.iter().map(|service| &service.what).find(|other| {
-        let (port, host) = (other.listen.port, &other.listen.host);
-        let is_socket = host.starts_with("unix:");
-        *host == own.host && port == own.port && (port != 0 || is_socket)
-    })?;
-    Some(&other.name)
+/// What is wrong with the replies in front of a query, each by itself.
+fn early_replies(service: &Located<Service>, context: &SessionContext) -> Vec<Problem> {
+    let definition = &service.what.definition;
+    let error_of = |condition: &str, reply: &str| {
+        let alone = Definition {
+            send_reply: vec![(condition.to_owned(), reply.to_owned())],
+            ..definition.clone()
+        };
+        match alone.columns(serve::detached(&service.what), context) {
+            Err((Part::SendReply, error)) => Some(error),
+            _ => None,
+        }
+    };
+    let pairs = definition.send_reply.iter();
+    let places = service.elements("sendReply", &["when", "reply"]);
+    pairs
+        .zip(places)
+        .filter_map(|((condition, reply), [when_place, reply_place])| {
+            let of_condition = error_of(condition, "'a reply'").map(|error| (error, when_place));
+            let of_reply = || error_of(condition, reply).map(|error| (error, reply_place));
+            let (error, place) = of_condition.or_else(of_reply)?;
+            Some(match error {
+                SqlError::Plan(message, _) => Problem::new(place, plainly(&message), "in this"),
+                error => in_two(&error, place),
+            })
+        })
+        .collect()
+}
+
+/// An error whose text says first what is wrong, and then why.
+fn in_two(error: &SqlError, place: Range<usize>) -> Problem {
+    let message = error.to_string();
+    match message.split_once(": ") {
+        Some((title, label)) => Problem::new(place, title, label),
+        None => Problem::new(place, message, "this"),
+    }
 }
 
 fn problem_of(
@@ -115,10 +138,6 @@ fn problem_of(
     match error {
         SqlError::Ddl(error) => of_ddl(error, &place, text),
         _ if part == Part::Reply => of_reply(service, context, place),
-        // It stands in none of the lines of the query.
-        SqlError::Plan(message, _) if part == Part::SendReply => {
-            Problem::new(place, plainly(message), "in these")
-        }
         SqlError::Plan(message, cause) => match cause.diagnostic() {
             Some(diagnostic) => of_diagnostic(diagnostic, service, context, &place, text),
             None => {
@@ -128,13 +147,7 @@ fn problem_of(
                 Problem::new(at.unwrap_or(place), plainly(message), label)
             }
         },
-        other => {
-            let message = other.to_string();
-            match message.split_once(": ") {
-                Some((title, label)) => Problem::new(place, title, label),
-                None => Problem::new(place, message, "this"),
-            }
-        }
+        other => in_two(other, place),
     }
 }
 
@@ -199,9 +212,7 @@ fn of_diagnostic(
     let title = plainly(&diagnostic.message);
     let problem = Problem::new(at.unwrap_or_else(|| place.clone()), title, label);
     if diagnostic.message.starts_with("table '") {
-        let mut tables = vec![snapback_sql::REQUESTS.to_owned()];
-        tables.extend(table_names(context));
-        let tables = quoted(tables.iter().map(String::as_str));
+        let tables = quoted_tables(context);
         return problem.help(format!(
             "there are {tables}; others are listed under `tables:`"
         ));
@@ -212,18 +223,20 @@ fn of_diagnostic(
     }
 }
 
-fn table_names(context: &SessionContext) -> Vec<String> {
+/// The names that a query may select from.
+pub(crate) fn quoted_tables(context: &SessionContext) -> String {
     let schemas = context.catalog("datafusion");
     let schema = schemas.and_then(|catalog| catalog.schema("public"));
     let mut names = schema
         .map(|schema| schema.table_names())
         .unwrap_or_default();
     names.sort();
-    names
+    names.insert(0, snapback_sql::REQUESTS.to_owned());
+    quoted(names.iter().map(String::as_str))
 }
 
 /// What DataFusion says, in one line and without what it says of itself.
-fn plainly(message: &str) -> String {
+pub(crate) fn plainly(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let (line, _) = line.split_once(" at Line: ").unwrap_or((line, ""));
     let line = ["Error during planning: ", "Schema error: ", "SQL error: "]

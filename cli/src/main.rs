@@ -1,6 +1,7 @@
 //! The program `snapback`: services from a command line or a file, checked, tested and served.
 
 mod cases;
+mod collisions;
 mod commands;
 mod definition;
 mod explain;

@@ -55,8 +55,14 @@ pub(crate) fn infer(path: &Path) -> Result<String, SampleError> {
                 error,
             })?;
             let samples = samples(&text).map_err(content)?;
-            let samples = samples.into_iter().take(MOST_SAMPLES).map(Ok);
-            infer_json_schema_from_iterator(samples).map_err(|error| content(error.to_string()))?
+            let seen = || samples.iter().take(MOST_SAMPLES);
+            let inferred = infer_json_schema_from_iterator(seen().map(Ok));
+            let schema = plain(&inferred.map_err(|error| content(error.to_string()))?);
+            let odd = seen().find_map(|sample| misfit(sample, schema.fields(), ""));
+            if let Some(reason) = odd {
+                return Err(content(reason));
+            }
+            schema
         }
         Some(_) => of_table(path).map_err(content)?,
     };
@@ -81,6 +87,42 @@ fn samples(text: &str) -> Result<Vec<Value>, String> {
         None if values.is_empty() => Err("it is empty".to_owned()),
         None => Ok(values),
     }
+}
+
+/// A field that a column of the inferred type would not take, because the samples do not agree on it.
+fn misfit(sample: &Value, fields: &Fields, inside: &str) -> Option<String> {
+    fields.iter().find_map(|field| {
+        let value = sample.get(field.name())?;
+        misfit_of(
+            value,
+            field.data_type(),
+            &format!("{inside}{}", field.name()),
+        )
+    })
+}
+
+fn misfit_of(value: &Value, data_type: &DataType, path: &str) -> Option<String> {
+    let fits = match (value, data_type) {
+        (Value::Null, _) => true,
+        (Value::Object(_), DataType::Struct(fields)) => {
+            return misfit(value, fields, &format!("{path}."));
+        }
+        (Value::Array(elements), DataType::List(element)) => {
+            let mut elements = elements.iter();
+            return elements.find_map(|value| misfit_of(value, element.data_type(), path));
+        }
+        (Value::Bool(_), DataType::Boolean) | (Value::String(_), DataType::Utf8) => true,
+        (Value::Number(number), DataType::Int64) => number.is_i64(),
+        (Value::Number(_), DataType::Float64) => true,
+        _ => false,
+    };
+    let name = ddl::type_name(data_type);
+    (!fits).then(|| {
+        format!(
+            "`{path}` is {value} in one request, and {name} by the others: write the columns out, by \
+             --schema, as a service could not take them all"
+        )
+    })
 }
 
 fn of_table(path: &Path) -> Result<Schema, String> {
@@ -281,6 +323,12 @@ mod tests {
                 Ok("a DOUBLE, b BOOLEAN"),
             ),
             (r#"[{"a":null},{"a":"x"}]"#, Ok("a STRING")),
+            (r#"[{"a":"x"},{"a":{"b":1}}]"#, Err("the sample")),
+            (
+                r#"[{"d":{"a":"x"}},{"d":{"a":1}}]"#,
+                Err("`d.a` is 1 in one request, and STRING by the others"),
+            ),
+            (r#"[{"a":1},{"a":18446744073709551615}]"#, Err("the sample")),
             ("", Err("it is empty")),
             ("{", Err("it is not JSON")),
             ("[1]", Err("1 is not an object")),

@@ -140,11 +140,11 @@ impl fmt::Display for Announcement<'_> {
         let Announcement { service, query } = self;
         writeln!(f, "{} ({})", service.name, service.mode.name())?;
         let infos = query.service_info();
-        for info in infos {
-            match info.host.strip_prefix("unix:") {
-                Some(socket) => writeln!(f, "  serves   unix:{socket} at /{}", info.path)?,
-                None => writeln!(f, "  serves   {}", url(info))?,
-            }
+        let mut places: Vec<String> = infos.iter().map(place).collect();
+        // All addresses of a machine are two, one of each kind, that are written as one.
+        places.dedup();
+        for place in places {
+            writeln!(f, "  serves   {place}")?;
         }
         let Some(first) = infos.first() else {
             return Ok(());
@@ -158,6 +158,13 @@ impl fmt::Display for Announcement<'_> {
             ),
             None => write!(f, "  try      curl {}", request.curl(&url(first))),
         }
+    }
+}
+
+fn place(info: &snapback::service_info::ServiceInfo) -> String {
+    match info.host.strip_prefix("unix:") {
+        Some(socket) => format!("unix:{socket} at /{}", info.path),
+        None => url(info),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum TableError {
         format: String,
     },
     /// What the file is is not known.
-    #[error("`{file}` does not say by its name what it is: name the format, one of {}", quoted(FORMATS.iter().copied()))]
+    #[error("`{file}` does not say by its name what it is: let its name end so, or in a service file set `format`, one of {}", quoted(FORMATS.iter().copied()))]
     Format {
         /// The file.
         file: String,

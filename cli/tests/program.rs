@@ -174,57 +174,6 @@ fn a_file_with_problems_is_not_started() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_said() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (arguments, expected) in [
-        (&["run", "none.yaml"][..], "cannot read `none.yaml`"),
-        (&["lint", "none.yaml"], "cannot read `none.yaml`"),
-        (&["checkpoint", "none"], "none"),
-        (&["sql", "SELECT 1 AS n FROM request"], "the query: "),
-        (
-            &["sql", "SELECT foo FROM requests", "--schema", "foo STRNG"],
-            "--schema: ",
-        ),
-        (
-            &[
-                "sql",
-                "SELECT foo FROM requests",
-                "--schema",
-                "foo INT",
-                "--reply",
-                "bar",
-            ],
-            "--reply: ",
-        ),
-        (
-            &["sql", "SELECT 1", "--table", "zips"],
-            "expected a name, `=` and a value",
-        ),
-        (
-            &["sql", "SELECT 1", "--table", "zips=none.csv"],
-            "--table zips: cannot read",
-        ),
-        (
-            &["sql", "SELECT 1", "--option", "numPartition=1"],
-            "did you mean `numPartitions`?",
-        ),
-        (
-            &["sql", "SELECT 1", "--listen", "localhost"],
-            "the port is missing",
-        ),
-        (
-            &["sql", "SELECT 1", "--sample", "none.json"],
-            "cannot read the sample",
-        ),
-    ] {
-        let output = output(arguments, folder.path());
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
-        assert!(told.contains(expected), "{arguments:?}: {told}");
-    }
-}
-
-#[test]
 fn the_tests_of_the_example_pass_and_junit_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let junit = folder.path().join("junit.xml");

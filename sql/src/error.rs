@@ -71,8 +71,8 @@ pub enum SqlError {
     /// The plan makes one row of several requests, and does not say whose reply that is.
     #[error(
         "{operator} makes rows of several requests, and nothing says whose reply each of them is: \
-         keep the column `id` up to the reply, by GROUP BY id, first_value(id), or a join back to \
-         `requests`"
+         keep the column `id` up to the reply, by a window such as `count(*) OVER ()`, by GROUP BY \
+         id, first_value(id), or a join back to `requests`"
     )]
     WhoseReply {
         /// The operator, in SQL's words.
@@ -80,10 +80,18 @@ pub enum SqlError {
     },
     /// The plan moves rows between partitions, which this mode does not do.
     #[error(
-        "distributed_server() cannot repartition requests: each is answered where it came to; \
-         server() will"
+        "distributed mode cannot repartition requests: each is answered where it came to; server \
+         mode will"
     )]
     Repartitioned,
+    /// A condition is no truth value.
+    #[error("`{expression}` is no condition: it is {data_type}, and a condition is BOOLEAN")]
+    NotBoolean {
+        /// The expression, in SQL.
+        expression: String,
+        /// Its type, as DDL.
+        data_type: String,
+    },
     /// There is no column but the request's own.
     #[error("nothing is there to reply with: select a column beside `id` and `request`")]
     NothingToReply,
@@ -111,7 +119,7 @@ impl From<DataFusionError> for SqlError {
 /// An operator of the plan needs more than the row at hand, and the continuous mode answers each
 /// request from its own row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("continuous_server() cannot run {operator}: {reason}; {way_out}")]
+#[error("continuous mode cannot run {operator}: {reason}; {way_out}")]
 pub struct NotRowWise {
     /// The operator, in SQL's words.
     pub operator: String,

@@ -31,16 +31,14 @@ fn refused(query: &str, operator: &str, way_out: &str) {
     assert!(named.contains(operator), "{query}: {error}");
     assert!(shown.contains(way_out), "{query}: {error}");
     assert!(
-        error
-            .to_string()
-            .starts_with("continuous_server() cannot run"),
+        error.to_string().starts_with("continuous mode cannot run"),
         "{error}"
     );
 }
 
 #[test]
 fn what_is_not_row_wise_is_refused_by_name() {
-    let server = "server() will run it";
+    let server = "server mode will run it";
     refused("SELECT count(*) AS r FROM requests", "count", server);
     refused("SELECT a AS r FROM requests GROUP BY a", "GROUP BY", server);
     refused("SELECT sum(n) AS r FROM requests GROUP BY a", "sum", server);

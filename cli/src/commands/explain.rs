@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Outcome;
+use crate::file::quoted;
 use crate::{serve, tables};
 
 /// Show what becomes of the query of each service, and what its stages cost.
@@ -43,6 +44,13 @@ pub(super) fn main(arguments: &ExplainArguments) -> Outcome {
     }
     match any {
         true => Ok(ExitCode::SUCCESS),
-        false => Err("the file has no such service".into()),
+        false => {
+            let names = file
+                .services
+                .iter()
+                .map(|service| service.what.name.as_str());
+            let asked = arguments.service.as_deref().unwrap_or_default();
+            Err(format!("the file has no service `{asked}`, but {}", quoted(names)).into())
+        }
     }
 }

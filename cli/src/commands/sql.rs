@@ -8,10 +8,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use snapback::options::parse_duration;
 use snapback::{Mode, Session, Trigger};
-use snapback_sql::{ParsingCheck, ReplyMode};
+use snapback_sql::datafusion::prelude::SessionContext;
+use snapback_sql::{ParsingCheck, ReplyMode, SqlError};
 
 use super::Outcome;
 use crate::definition::{BodyKind, Definition, Listen, LogFiles, Part, Service, Table};
+use crate::lint::{plainly, quoted_tables};
+use crate::serve::StartError;
 use crate::{sample, serve, tables};
 
 /// Serve a query.
@@ -122,6 +125,15 @@ pub(super) fn main(arguments: &SqlArguments) -> Outcome {
         }
         _ => {}
     }
+    let is_continuous = matches!(arguments.mode, ModeName::Continuous);
+    if is_continuous && arguments.processing_time.is_some() {
+        return Err("--processing-time is about micro-batches, and --mode continuous has none: leave it out, or \
+                    add --mode distributed or --mode server"
+            .into());
+    }
+    if arguments.reload.is_some() && arguments.tables.is_empty() {
+        return Err("--reload is about tables: add --table NAME=FILE, or leave it out".into());
+    }
     let schema = match &arguments.sample {
         Some(file) => Some(sample::infer(file)?),
         None => arguments.schema.clone(),
@@ -134,7 +146,10 @@ pub(super) fn main(arguments: &SqlArguments) -> Outcome {
     let service = service(arguments, schema);
     let session = Session::new();
     let query = serve::start(&session, &service, &context, arguments.reload);
-    let query = query.map_err(|error| error.told(|part| told(arguments, part)))?;
+    let query = query.map_err(|error| match &error {
+        StartError::Definition(Part::Sql, error) => of_query(arguments, error, &context),
+        _ => error.told(|part| told(arguments, part)),
+    })?;
     serve::announce([(&service, &query)], &session)?;
     serve::until_ended(&session, &[query])
 }
@@ -190,6 +205,28 @@ fn service(arguments: &SqlArguments, schema: Option<String>) -> Service {
     }
 }
 
+/// What is wrong with the query, and the way out.
+fn of_query(arguments: &SqlArguments, error: &SqlError, context: &SessionContext) -> String {
+    let message = error.to_string();
+    let said = plainly(&message).replace("datafusion.public.", "");
+    if said.starts_with("table '") {
+        let tables = quoted_tables(context);
+        return format!("the query: {said}: there are {tables}; add others by --table NAME=FILE");
+    }
+    let has_columns = arguments.schema.is_some()
+        || arguments.sample.is_some()
+        || arguments.parameters.is_some()
+        || arguments.headers.is_some()
+        || arguments.body.is_some();
+    if !has_columns && said.contains("No field named") {
+        return format!(
+            "the query: {said} The columns of a JSON body are told by --schema 'foo STRING, bar INT', or \
+             taken from a file by --sample FILE"
+        );
+    }
+    format!("the query: {said}")
+}
+
 /// What of the command line a part of the definition is.
 fn told(arguments: &SqlArguments, part: Part) -> &'static str {
     match part {
@@ -218,6 +255,9 @@ fn table(text: &str) -> Result<Table, String> {
 
 fn option(text: &str) -> Result<(String, String), Box<dyn Error + Send + Sync>> {
     let (key, value) = key_and_value(text, "numPartitions=2")?;
+    if ["host", "port", "path"].contains(&key.to_ascii_lowercase().as_str()) {
+        return Err(format!("`{key}` is told by --listen, as `localhost:8888/my_api`").into());
+    }
     snapback::options::Options::default().set(&key, &value)?;
     Ok((key, value))
 }
@@ -230,5 +270,11 @@ fn key_and_value(text: &str, example: &str) -> Result<(String, String), String> 
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "expected a duration, as `10s` or `250ms`".to_owned())
+    match parse_duration(text) {
+        Some(_) if text.trim().bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+            "`{text}` of what? Add the unit, as `{text}s` or `{text}ms`"
+        )),
+        Some(duration) => Ok(duration),
+        None => Err("expected a duration, as `10s` or `250ms`".to_owned()),
+    }
 }

@@ -4,7 +4,7 @@ use snapback::options::{OptionError, Options, parse_bytes, parse_duration};
 
 use super::problem::Problem;
 use super::shape::{Key, Kind, nearest, quoted};
-use super::yaml::{Node, Value};
+use super::yaml::{LOOSE_COLON, Node, Value};
 
 /// Adds what is wrong with a node that should have a shape.
 pub(crate) fn check(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) {
@@ -50,6 +50,7 @@ fn unexpected(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) {
             Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
             None => problem,
         },
+        (Kind::Text, _) if node.entries().len() == 1 => problem.help(LOOSE_COLON),
         _ => problem,
     });
 }

@@ -60,6 +60,21 @@ impl<T> Located<T> {
         value.span.clone()
     }
 
+    /// Where the values of some keys stand, in each element of a list that has them all.
+    pub(crate) fn elements<const N: usize>(
+        &self,
+        key: &str,
+        of: &[&str; N],
+    ) -> Vec<[Range<usize>; N]> {
+        let elements = self.node.get(key).map(Node::elements).unwrap_or_default();
+        let places = |node: &Node| {
+            let places = of.map(|key| node.get(key).map(|value| value.span.clone()));
+            let is_whole = places.iter().all(Option::is_some);
+            is_whole.then(|| places.map(Option::unwrap_or_default))
+        };
+        elements.iter().filter_map(places).collect()
+    }
+
     /// Where the name stands.
     pub(crate) fn name(&self) -> Range<usize> {
         self.key.clone()

@@ -11,6 +11,10 @@ use super::problem::Problem;
 const MOST_NESTED: usize = 64;
 const MOST_NODES: usize = 100_000;
 
+/// The way out of a text that YAML takes for a mapping.
+pub(super) const LOOSE_COLON: &str =
+    "a text with a colon and a space in it is written in quotes, or below `|`";
+
 /// A node of the document.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -145,17 +149,31 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = builder.byte(*error.marker());
-            Problem::new(
+            let problem = Problem::new(
                 at..at,
                 format!("this is not YAML: {}", error.info()),
                 "here",
-            )
+            );
+            match has_loose_colon(text, at) {
+                true => problem.help(LOOSE_COLON),
+                false => problem,
+            }
         })?;
         builder.take(event, span)?;
     }
     builder.root.ok_or_else(|| {
         Problem::new(0..0, "the file is empty", "nothing is here")
             .help("a service needs at least `services:`; `snapback schema` describes the format")
+    })
+}
+
+/// Whether the line of this byte has a value without quotes that has a colon and a space in it.
+fn has_loose_colon(text: &str, at: usize) -> bool {
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let value = line.split_once(": ").map(|(_, value)| value.trim_start());
+    value.is_some_and(|value| {
+        !value.starts_with(['"', '\'', '{', '[', '|', '>']) && value.contains(": ")
     })
 }
 

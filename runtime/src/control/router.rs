@@ -113,7 +113,7 @@ async fn queries(request: &Parts, rest: &str, registry: &Arc<Registry>) -> Reply
     };
     let name = percent_decode_str(name).decode_utf8_lossy();
     let Some(query) = registry.find(&name) else {
-        return not_found("no query of this session has this name, id or run id\n");
+        return no_query(&registry.queries());
     };
     match action {
         None => only_get(request, || json(StatusCode::OK, &api::query(&query))),
@@ -213,6 +213,22 @@ fn refusal(refused: Refused) -> Reply {
 }
 
 fn not_found(said: &'static str) -> Reply {
+    text(StatusCode::NOT_FOUND, said)
+}
+
+/// Whoever asks for a query by another name is told which there are.
+fn no_query(queries: &[(String, Option<StreamingQuery>)]) -> Reply {
+    let names: Vec<_> = queries
+        .iter()
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    let said = match names.is_empty() {
+        true => "this session has no query\n".to_owned(),
+        false => format!(
+            "no query of this session has this name, id or run id; its queries are {}\n",
+            names.join(", ")
+        ),
+    };
     text(StatusCode::NOT_FOUND, said)
 }
 

@@ -71,7 +71,7 @@ impl BodyColumns {
             Err(_) if body.trim_ascii().is_empty() => {
                 Err(Refused::NoJson("it is empty".to_owned()))
             }
-            Err(error) => Err(Refused::NoJson(bounded(&error.to_string()))),
+            Err(error) => Err(Refused::NoJson(bounded(&what_is_wrong(body, &error)))),
         };
         self.tape = tape.reset();
         self.text = text;
@@ -153,5 +153,15 @@ impl BodyColumns {
     /// What the bodies are held against.
     pub(super) fn schema(&self) -> Schema {
         Schema::new(self.root.fields.clone())
+    }
+}
+
+/// Why a body is no JSON, in words for whoever sent it: the parser of tapes has but the names of its own
+/// errors.
+#[cold]
+fn what_is_wrong(body: &[u8], error: &simd_json::Error) -> String {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Err(error) => error.to_string(),
+        Ok(serde::de::IgnoredAny) => error.to_string(),
     }
 }

@@ -4,7 +4,9 @@ use datafusion::logical_expr::{Distinct, JoinType, LogicalPlan};
 
 use crate::error::NotRowWise;
 
-const SERVER: &str = "server() will run it, over the requests of a micro-batch";
+const SERVER: &str = "server mode will run it, over the requests of a micro-batch";
+const AS_WINDOW: &str = "server mode will run it, over the requests of a micro-batch; as a window, \
+     `OVER ()`, it leaves each request its row";
 const BEFORE: &str = "compute it into a table beforehand, and join that";
 
 /// Why an operator over requests is not row-wise.
@@ -18,7 +20,7 @@ pub(super) fn not_row_wise(plan: &LogicalPlan) -> NotRowWise {
         LogicalPlan::Aggregate(aggregate) => (
             format!("the aggregate {}", listed(&aggregate.aggr_expr)),
             "it computes one value from several requests",
-            SERVER,
+            AS_WINDOW,
         ),
         LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => (
             "DISTINCT".to_owned(),

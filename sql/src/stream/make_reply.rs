@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::logical_expr::ExprSchemable;
 use datafusion::prelude::{Expr, ident, lit, named_struct};
 use snapback::{HasMode, Pipeline};
 use snapback_operators::{Replied, Then};
 
 use super::ColumnStream;
+use crate::ddl;
 use crate::describe;
 use crate::early;
 use crate::error::{Result, SqlError};
@@ -134,6 +136,37 @@ impl<S: HasMode, O> ColumnStream<S, O> {
     /// ```
     pub fn expr(&self, sql: &str) -> Result<Expr> {
         Ok(self.frame()?.parse_sql_expr(sql)?)
+    }
+
+    /// A condition in SQL over the columns that there are now: an [`expr`](Self::expr) that is true, false
+    /// or null.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::NotBoolean`] for any other expression; [`SqlError::Plan`] as of `expr`.
+    ///
+    /// ```
+    /// # use snapback::Pipeline;
+    /// # use snapback_sql::prelude::*;
+    /// # fn main() -> snapback_sql::Result<()> {
+    /// let stream = Pipeline::detached().columns().parse_request("value INT")?;
+    /// assert!(stream.condition("value > 3").is_ok());
+    /// let error = stream.condition("value + 3").err().map(|error| error.to_string());
+    /// let expected = "`value + 3` is no condition: it is BIGINT, and a condition is BOOLEAN";
+    /// assert_eq!(error.as_deref(), Some(expected));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn condition(&self, sql: &str) -> Result<Expr> {
+        let frame = self.frame()?;
+        let condition = frame.parse_sql_expr(sql)?;
+        match condition.get_type(frame.schema())? {
+            DataType::Boolean | DataType::Null => Ok(condition),
+            other => Err(SqlError::NotBoolean {
+                expression: sql.to_owned(),
+                data_type: ddl::type_name(&other),
+            }),
+        }
     }
 
     /// Answers each request with all columns but its `id` and itself: a single one as
