@@ -8,6 +8,9 @@ use crate::file::{Located, Problem};
 
 const CHECKPOINT: &str = "checkpointLocation";
 
+/// A folder that a service writes to, if it has one of this kind.
+type FolderOf = fn(&Service) -> Option<PathBuf>;
+
 /// Adds what a service and one before it would both listen at, or both write.
 pub(crate) fn collisions(
     service: &Located<Service>,
@@ -36,7 +39,7 @@ pub(crate) fn collisions(
             }),
         );
     }
-    let folders: [(&str, fn(&Service) -> Option<PathBuf>, &str); 2] = [
+    let folders: [(&str, FolderOf, &str); 2] = [
         ("requestLog", log_of, "request log"),
         ("options", checkpoint_of, "checkpoint"),
     ];

@@ -216,7 +216,7 @@ fn a_template_leaves_nothing_behind() {
                 let (mut body, mut head) = (Vec::new(), ReplyHead::default());
                 make(&mut Reply::new(&mut body, &mut head));
                 old.set_now(now);
-                let mut encode = |encoder: &mut HeadEncoder| {
+                let encode = |encoder: &mut HeadEncoder| {
                     let persistence = Persistence::KeepAlive;
                     show(encoder.encode_with(&head, body.len(), persistence, Some(next), echo))
                 };
