@@ -98,18 +98,44 @@ fn cut_under_load(lab: &Lab, ours: &Ours<'_>, times: u64) -> Result<Vec<Epoch>, 
     )
 }
 
-/// A checkpoint each second against none, in many rounds.
+/// A checkpoint each second against none, and ten times as many, in windows that take turns.
 pub(super) fn with_and_without(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
-    let checkpoint = lab.scratch.path().join("checkpoint-alternating");
-    let base = Ours::hello("none", "blocking");
-    let against = Ours::hello("checkpoint", "blocking").checkpoint(&checkpoint);
+    let rounds = lab.extent.epoch_rounds;
+    lab.report.text(format!(
+        "## A checkpoint each second against none\n\n{RATE_PER_S} requests per second, open loop, blocking. All three \
+         servers stay up on one core and are loaded in turns, so that each ratio is between neighbours in \
+         time; in brackets the 95 % confidence interval of the median.",
+    ));
     // Two epochs a window.
+    against_none(lab, "alternate", 1_000, rounds, Duration::from_secs(2))?;
+    lab.report.text(
+        "Such windows are so long that most hold stalls of the machine. In short ones with *ten epochs a \
+         second*, most hold none, but each holds an epoch; an epoch a second \
+         touches a tenth as many requests.",
+    );
+    let window = Duration::from_millis(100);
+    against_none(lab, "alternate-tenfold", 100, rounds * 10, window)
+}
+
+fn against_none(
+    lab: &mut Lab,
+    file: &str,
+    trigger_ms: u32,
+    windows: u32,
+    window: Duration,
+) -> Result<(), Box<dyn Error>> {
+    let checkpoint = lab.scratch.path().join(format!("checkpoint-{file}"));
+    let trigger = format!("--trigger-ms {trigger_ms}");
+    let base = Ours::hello("none", "blocking").with(&trigger);
+    let against = Ours::hello("checkpoint", "blocking")
+        .checkpoint(&checkpoint)
+        .with(&trigger);
     let window = match lab.extent.name {
-        "smoke" => lab.extent.over_time,
-        _ => Duration::from_secs(2),
+        "smoke" => Duration::from_millis(100),
+        _ => window,
     };
     let outcome = alternate(&AlternateArguments {
-        windows: lab.extent.epoch_rounds,
+        windows,
         window,
         rate: RATE_PER_S,
         server_core: lab.server_core,
@@ -117,19 +143,17 @@ pub(super) fn with_and_without(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         ..AlternateArguments::new(base.contender(), against.contender())
     })?;
     lab.report.text(format!(
-        "## A checkpoint each second against none\n\n{RATE_PER_S} requests per second, open loop, blocking. All three \
-         servers stay up on one core and are loaded in turns, {} windows of {} s each, so that each ratio is \
-         between neighbours in time; in brackets the 95 % confidence interval of the median.",
-        lab.extent.epoch_rounds,
-        window.as_secs_f64(),
+        "### An epoch each {trigger_ms} ms, {windows} windows of {} ms each\n\n{}",
+        window.as_millis(),
+        outcome.tables()
     ));
-    lab.report.text(outcome.tables());
-    lab.keep("alternate", &outcome)?;
+    lab.keep(file, &outcome)?;
     let [again, with] = [1, 2].map(|index| {
         let windows = outcome.windows.iter();
         Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us)).median
     });
-    lab.figure("p99 with a checkpoint × without", with);
-    lab.figure(format!("p99 with a checkpoint × without{AGAIN}"), again);
+    let name = format!("p99 with a checkpoint × without, epoch {trigger_ms} ms");
+    lab.figure(name.clone(), with);
+    lab.figure(format!("{name}{AGAIN}"), again);
     Ok(())
 }

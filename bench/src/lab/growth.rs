@@ -40,6 +40,14 @@ impl Growth {
             .map(|place| Spread::of(self.rounds.iter().map(|round| figure(&round[place]))).median)
             .collect()
     }
+
+    /// What a figure at each place is of that at the first one, within the rounds.
+    fn ratios(&self, figure: impl Fn(&Point) -> f64) -> Vec<Spread> {
+        let ratio = |round: &Vec<Point>, place: usize| figure(&round[place]) / figure(&round[0]);
+        (0..self.places.len())
+            .map(|place| Spread::of(self.rounds.iter().map(|round| ratio(round, place))))
+            .collect()
+    }
 }
 
 /// One place: the server, and the load on it.
@@ -53,6 +61,9 @@ struct Place {
 
 /// Rounds over all places of one kind, so that a drift of the machine is shared by all.
 const ROUNDS: u32 = 5;
+
+/// The same where something is claimed of the ratio between places.
+const ROUNDS_OF_CLAIMS: u32 = 15;
 
 /// All kinds of growth.
 pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
@@ -79,11 +90,15 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         connections,
         ..place(connections.to_string(), hello().contender())
     });
+    let mut places: Vec<_> = places.collect();
+    places.push(place_again(&places[0]));
     grow(
         lab,
         "connections",
-        "10,000 requests per second, open loop, Poisson arrivals, over so many connections.",
-        places.collect(),
+        "10,000 requests per second, open loop, Poisson arrivals, over so many connections. Over one \
+         connection a request also waits for the one before it.",
+        places,
+        ROUNDS_OF_CLAIMS,
     )?;
 
     let sizes: &[(&str, usize, f64)] = &[
@@ -104,6 +119,7 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         "body",
         "The text in the body grows; 1,000 requests per second, 500 at 128 KiB and 100 at 1 MiB, over 8 connections.",
         places.collect(),
+        ROUNDS,
     )?;
 
     let places = [1, 5, 20].map(|operators| Place {
@@ -121,6 +137,7 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         "operators",
         "So many `map`s in the chain; 64 connections, closed loop.",
         places.into(),
+        ROUNDS,
     )?;
 
     let places = [1, 2].map(|partitions| Place {
@@ -133,23 +150,42 @@ pub(super) fn all(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
                 .contender(),
         )
     });
+    let mut places = Vec::from(places);
+    places.push(place_again(&places[0]));
     grow(
         lab,
         "partitions",
         "So many partitions, all on the server's core, since the load has the other one; 64 connections, closed loop. \
          It tells what partitions cost each other, not what a second core gives.",
-        places.into(),
+        places,
+        ROUNDS_OF_CLAIMS,
     )
+}
+
+/// The same place under another name: how far a ratio between places is the machine's.
+fn place_again(first: &Place) -> Place {
+    Place {
+        name: format!("{} again (A/A)", first.name),
+        server: first.server.clone(),
+        body: first.body.clone(),
+        ..*first
+    }
 }
 
 /// A column: its name, its value, and the digits it is written with.
 type Figure = (&'static str, fn(&Point) -> f64, usize);
 
 /// Measures all places in each round, forwards and backwards in turns.
-fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<(), Box<dyn Error>> {
+fn grow(
+    lab: &mut Lab,
+    what: &str,
+    about: &str,
+    places: Vec<Place>,
+    rounds: u32,
+) -> Result<(), Box<dyn Error>> {
     let rounds = match lab.extent.name {
         "smoke" => 1,
-        _ => ROUNDS,
+        _ => rounds,
     };
     let mut measured = Vec::new();
     for round in 0..rounds {
@@ -174,7 +210,8 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
         rounds: measured,
     };
     lab.report.text(format!(
-        "### By {what}\n\n{about} Medians of {rounds} rounds."
+        "### By {what}\n\n{about} Medians of {rounds} rounds; behind × the ratio to the first line within \
+         the rounds, with its quartiles."
     ));
     let figures: [Figure; 6] = [
         ("p50 µs", |point| point.latency.p50_us, 1),
@@ -190,11 +227,21 @@ fn grow(lab: &mut Lab, what: &str, about: &str, places: Vec<Place>) -> Result<()
         .collect();
     let header: Vec<_> = iter::once(what)
         .chain(figures.map(|(name, _, _)| name))
+        .chain(["p99 ×", "CPU ×"])
         .collect();
+    let ratios = [
+        growth.ratios(|point| point.latency.p99_us),
+        growth.ratios(|point| point.cpu_us_per_request),
+    ];
     let rows = growth.places.iter().enumerate().map(|(place, name)| {
         let cells = columns.iter().zip(figures);
         let cells = cells.map(|(column, (_, _, digits))| format!("{:.digits$}", column[place]));
-        iter::once(name.clone()).chain(cells).collect()
+        let ratios = ratios.iter().map(|spreads| match place {
+            0 => "1".to_owned(),
+            _ => spreads[place].to_string(),
+        });
+        let name = iter::once(name.clone());
+        name.chain(cells).chain(ratios).collect()
     });
     lab.report.table(&header, rows);
     let line = |name: &str, column: &[f64]| Line {
