@@ -5,6 +5,7 @@
 //! before and after, the stalls that the load generator sees on its own core, and the server's own
 //! record of its turns. A figure that moves less than those did not move.
 
+mod ahead;
 mod compared;
 mod cuts;
 mod growth;
@@ -16,6 +17,8 @@ mod plot;
 mod report;
 mod servers;
 mod stall;
+mod summary;
+mod verdict;
 
 use std::error::Error;
 use std::fs;
@@ -31,8 +34,9 @@ use crate::compare::command_line;
 use crate::output;
 use index::{Figure, Summary};
 use machine::Machine;
-use report::{Report, table};
+use report::Report;
 use stall::{Probe, probe};
+use summary::{Claim, summary};
 
 /// What to measure, and where to leave it.
 #[derive(Args, Clone, Debug)]
@@ -127,6 +131,9 @@ struct Lab {
     folder: PathBuf,
     report: Report,
     figures: Vec<Figure>,
+    claims: Vec<Claim>,
+    /// Ours beside the best of the rivals, where there are any.
+    ahead: Option<String>,
 }
 
 /// Runs the lab and names the page it made.
@@ -156,6 +163,8 @@ pub fn main(arguments: &LabArguments) -> Result<ExitCode, Box<dyn Error>> {
         folder: folder.clone(),
         report: Report::default(),
         figures: Vec::new(),
+        claims: Vec::new(),
+        ahead: None,
     };
     let machine = Machine::this();
     lab.introduction(&commit, started_unix_s, &machine)?;
@@ -224,7 +233,10 @@ impl Lab {
         machine: &Machine,
     ) -> Result<(), Box<dyn Error>> {
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(started_unix_s));
-        let extent = self.extent.name;
+        let extent = match self.extent.name {
+            "smoke" => "smoke (so brief that its figures mean nothing)",
+            name => name,
+        };
         let (server_core, load_core) = (self.server_core, self.load_core);
         self.report.introduce(&format!(
             "# Latency at {commit}\n\n{date}, a {extent} run. The workload: `POST /my_api` with \
@@ -293,23 +305,18 @@ impl Lab {
 
     /// What most readers came for.
     fn summarize(&mut self) {
-        let again = |name: &str| {
-            let name = format!("{name}{AGAIN}");
-            let found = self.figures.iter().find(|figure| figure.name == name);
-            found.map(|figure| format!("{:.3}", figure.value))
-        };
-        let figures = self.figures.iter();
-        let rows = figures
-            .filter(|figure| !figure.name.ends_with(AGAIN))
-            .map(|figure| {
-                let name = figure.name.clone();
-                let again = again(&name).unwrap_or_else(|| "–".to_owned());
-                vec![name, format!("{:.3}", figure.value), again]
-            });
-        let text = format!(
-            "## In short\n\n{}",
-            table(&["", "median", "the base against itself"], rows)
+        let mut text = format!(
+            "## In short\n\nMedians. *snapback ×* is the ratio to the other server, with the quartiles of the rounds; \
+             *A/A* is the other server against itself. Where the two have a range in common, or 1 is \
+             within the first, the two are *not told apart*: the machine moves by as much.\n\n{}",
+            summary(&self.claims)
         );
+        if let Some(ahead) = &self.ahead {
+            text.push_str(&format!(
+                "\n## Who is ahead\n\nSnapback with `pollMode` `blocking` and a checkpoint each second, beside the rival \
+                 that is best in each line; all servers have one worker, which sleeps while nothing is there.\n\n{ahead}"
+            ));
+        }
         self.report.summarize(&text);
     }
 

@@ -58,6 +58,12 @@ impl Scenario {
         title.split_once(':').map_or(title, |(name, _)| name)
     }
 
+    /// What it is, for people who do not know its name.
+    pub fn in_words(self) -> &'static str {
+        let title = self.title();
+        title.split_once(": ").map_or(title, |(_, words)| words)
+    }
+
     /// One line for people.
     pub fn title(self) -> &'static str {
         match self {

@@ -2,14 +2,20 @@
 
 use std::error::Error;
 
+use super::ahead::who_is_ahead;
 use super::plot::{Bar, bars, percentile_spectrum};
 use super::servers::{Ours, floor, rivals};
+use super::summary::Claim;
 use super::{AGAIN, Extent, Lab};
-use crate::compare::{CompareArguments, Comparison, Contender, Entrant, Scenario, Spread, compare};
+use crate::compare::{
+    CompareArguments, Comparison, Contender, Entrant, Measurement, Scenario, Spread, compare,
+};
 
 /// Both ways to wait, each against the floor that waits in the same way; the rivals sleep.
 pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let checkpoint = lab.scratch.path().join("checkpoint");
+    let mut sleeping = Vec::new();
+    let mut others = Vec::new();
     for mode in ["blocking", "spin"] {
         let mut against = vec![
             Ours::hello("snapback", mode)
@@ -19,7 +25,9 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         if mode == "blocking" {
             let adaptive = Ours::hello("snapback-adaptive", "adaptive");
             against.push(adaptive.checkpoint(&checkpoint).contender());
-            against.extend(rivals());
+            let rivals = rivals();
+            others.extend(rivals.iter().map(|rival| rival.name().to_owned()));
+            against.extend(rivals);
         }
         lab.report.text(match mode {
             "blocking" => {
@@ -41,16 +49,20 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
             ],
             ..planned(lab, floor(mode), against.clone(), lab.extent.rounds)
         };
-        let comparison = compare(&arguments)?;
-        show(lab, mode, &comparison)?;
+        let first = compare(&arguments)?;
+        show(lab, mode, &first)?;
         // Other numbers of connections, in fewer rounds.
         let arguments = CompareArguments {
             scenarios: vec![Scenario::C16, Scenario::C256],
             ..planned(lab, floor(mode), against, lab.extent.rounds.min(FEW))
         };
-        let comparison = compare(&arguments)?;
-        show(lab, &format!("{mode}-more"), &comparison)?;
+        let more = compare(&arguments)?;
+        show(lab, &format!("{mode}-more"), &more)?;
+        if mode == "blocking" {
+            sleeping.extend([first, more]);
+        }
     }
+    lab.ahead = who_is_ahead(&sleeping, "snapback", &others);
     Ok(())
 }
 
@@ -168,31 +180,74 @@ fn throughputs(comparison: &Comparison, scenario: Scenario) -> Vec<Bar> {
     bars
 }
 
-/// What the index of all runs shows of this.
+/// What the top of the report says of this, and the index of all runs.
 fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
+    struct Told {
+        scenario: Scenario,
+        figure: &'static str,
+        of: fn(&Measurement) -> f64,
+        in_words: &'static str,
+        more_is_better: bool,
+    }
+    let p50 = |measured: &Measurement| measured.p50_us;
+    let throughput = |measured: &Measurement| measured.throughput_per_s;
+    let told = [
+        Told {
+            scenario: Scenario::Single,
+            figure: "p50",
+            of: p50,
+            in_words: "latency of one connection, p50 µs",
+            more_is_better: false,
+        },
+        Told {
+            scenario: Scenario::C64,
+            figure: "requests/s",
+            of: throughput,
+            in_words: "requests/s over 64 connections",
+            more_is_better: true,
+        },
+        Told {
+            scenario: Scenario::Pipeline16,
+            figure: "requests/s",
+            of: throughput,
+            in_words: "requests/s, 16 in flight on each of 16 connections",
+            more_is_better: true,
+        },
+    ];
     let base = &comparison.base;
-    for (server, scenario, figure, of) in [
-        ("snapback", Scenario::Single, "p50", 0),
-        ("snapback", Scenario::C64, "requests/s", 1),
-        ("snapback", Scenario::Pipeline16, "requests/s", 1),
-    ] {
-        let pairs = comparison
-            .pairs
-            .iter()
-            .filter(|pair| pair.scenario == scenario);
-        let ratios = |server: &str| {
-            let of_server = pairs.clone().filter(|pair| pair.server == server);
-            let ratio = of_server.map(|pair| match of {
-                0 => pair.other.p50_us / pair.base.p50_us,
-                _ => pair.other.throughput_per_s / pair.base.throughput_per_s,
-            });
-            Spread::of(ratio).median
+    for Told {
+        scenario,
+        figure,
+        of,
+        in_words,
+        more_is_better,
+    } in told
+    {
+        let pairs = |server: &'_ str| {
+            let server = server.to_owned();
+            let pairs = comparison.pairs.iter();
+            pairs.filter(move |pair| pair.scenario == scenario && pair.server == server)
         };
-        let (ours, again) = (ratios(server), ratios(base));
-        if ours.is_finite() {
-            let what = format!("{figure} × floor, {}, {name}", scenario.name());
-            lab.figure(what.clone(), ours);
-            lab.figure(format!("{what}{AGAIN}"), again);
+        let ratio =
+            |server: &str| Spread::of(pairs(server).map(|pair| of(&pair.other) / of(&pair.base)));
+        let (ours, again) = (ratio("snapback"), ratio(base));
+        if !ours.median.is_finite() {
+            continue;
         }
+        let what = format!("{figure} × floor, {}, {name}", scenario.name());
+        lab.figure(what.clone(), ours.median);
+        lab.figure(format!("{what}{AGAIN}"), again.median);
+        let value = |values: Vec<f64>| match Spread::of(values).median {
+            value if value >= 1_000.0 => format!("{value:.0}"),
+            value => format!("{value:.1}"),
+        };
+        let other = value(pairs("snapback").map(|pair| of(&pair.base)).collect());
+        lab.claims.push(Claim {
+            what: format!("{in_words}, `{name}`"),
+            ours: value(pairs("snapback").map(|pair| of(&pair.other)).collect()),
+            other: Some(("the floor".to_owned(), other)),
+            ratio: Some((ours, Some(again))),
+            more_is_better,
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::over_time::{Epoch, epochs};
 use super::servers::Ours;
+use super::summary::Claim;
 use super::{AGAIN, Lab};
 use crate::HELLO_REPLY;
 use crate::address::Target;
@@ -59,6 +60,13 @@ pub(super) fn ends_of_turns(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         ]);
         lab.keep(&name.replace("a ", "").replace(' ', "-"), &ends_us)?;
         lab.figure(format!("end of turn at a cut, {name}, p99 µs"), at(0.99));
+        lab.claims.push(Claim {
+            what: format!("the turn that cuts an epoch, with {name}: p50 and p99 of its end, µs"),
+            ours: format!("{:.1} and {:.1}", at(0.5), at(0.99)),
+            other: None,
+            ratio: None,
+            more_is_better: false,
+        });
     }
     lab.report.text(format!(
         "## The turn that cuts an epoch\n\nAn epoch each {TRIGGER_MS} ms under {RATE_PER_S} requests per second, \
@@ -148,12 +156,27 @@ fn against_none(
         outcome.tables()
     ));
     lab.keep(file, &outcome)?;
-    let [again, with] = [1, 2].map(|index| {
+    let ratio = |index: usize| {
         let windows = outcome.windows.iter();
-        Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us)).median
-    });
+        Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us))
+    };
+    let (again, with) = (ratio(1), ratio(2));
     let name = format!("p99 with a checkpoint × without, epoch {trigger_ms} ms");
-    lab.figure(name.clone(), with);
-    lab.figure(format!("{name}{AGAIN}"), again);
+    lab.figure(name.clone(), with.median);
+    lab.figure(format!("{name}{AGAIN}"), again.median);
+    let value = |index: usize| {
+        let windows = outcome.windows.iter();
+        let median = Spread::of(windows.map(|window| window[index].p99_us)).median;
+        format!("{median:.1}")
+    };
+    lab.claims.push(Claim {
+        what: format!(
+            "latency of {RATE_PER_S} requests/s with an epoch each {trigger_ms} ms, p99 µs"
+        ),
+        ours: value(2),
+        other: Some(("no checkpoint".to_owned(), value(0))),
+        ratio: Some((with, Some(again))),
+        more_is_better: false,
+    });
     Ok(())
 }

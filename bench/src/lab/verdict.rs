@@ -1,0 +1,75 @@
+//! What a ratio says, and whether it says anything.
+
+use crate::compare::Spread;
+
+/// What became of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// The quartiles of the ratio and those of the base against itself have something in common, or
+    /// the quartiles of the ratio have 1 between them.
+    NotToldApart,
+    /// The ratio is below 1 by this part of 1.
+    Less(f64),
+    /// The ratio is above 1 by this part of 1.
+    More(f64),
+}
+
+impl Verdict {
+    /// Of a ratio, beside what the base against itself gave in the same run.
+    pub(super) fn of(ratio: Spread, again: Option<Spread>) -> Verdict {
+        let is_inside =
+            |low: f64, high: f64| ratio.first_quartile <= high && low <= ratio.third_quartile;
+        let is_noise =
+            again.is_some_and(|again| is_inside(again.first_quartile, again.third_quartile));
+        match ratio.median - 1.0 {
+            _ if is_noise || is_inside(1.0, 1.0) => Verdict::NotToldApart,
+            change if change < 0.0 => Verdict::Less(-change),
+            // Also what is no number: nothing was measured, and the ratio beside it says so.
+            change => Verdict::More(change),
+        }
+    }
+
+    /// For people: `words` for who is better and who is worse.
+    pub(super) fn in_words(self, more_is_better: bool, words: [&str; 2]) -> String {
+        let [better, worse] = words;
+        let (word, change) = match (self, more_is_better) {
+            (Verdict::NotToldApart, _) => return "not told apart".to_owned(),
+            (Verdict::Less(change), false) | (Verdict::More(change), true) => (better, change),
+            (Verdict::Less(change), true) | (Verdict::More(change), false) => (worse, change),
+        };
+        format!("**{word}** by {:.0} %", change * 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(first_quartile: f64, median: f64, third_quartile: f64) -> Spread {
+        Spread {
+            median,
+            first_quartile,
+            third_quartile,
+        }
+    }
+
+    #[test]
+    fn a_difference_inside_the_noise_is_none() {
+        let noise = Some(spread(0.95, 1.0, 1.04));
+        for (ratio, again, expected) in [
+            (spread(1.03, 1.06, 1.1), noise, "not told apart"),
+            (spread(1.05, 1.06, 1.1), noise, "**slower** by 6 %"),
+            (spread(0.8, 0.9, 0.94), noise, "**faster** by 10 %"),
+            (spread(0.9, 0.97, 1.01), None, "not told apart"),
+            (spread(1.01, 1.02, 1.03), None, "**slower** by 2 %"),
+        ] {
+            let verdict = Verdict::of(ratio, again);
+            assert_eq!(verdict.in_words(false, ["faster", "slower"]), expected);
+        }
+        let more = Verdict::of(spread(1.2, 1.25, 1.3), noise);
+        assert_eq!(
+            more.in_words(true, ["ahead", "behind"]),
+            "**ahead** by 25 %"
+        );
+    }
+}
