@@ -11,7 +11,8 @@ use snapback_operators::{Chain, Description, Peer, Place, Reply, Run};
 
 use crate::connection::Connection;
 use crate::http1::Persistence;
-use crate::io::clock::{now_ns, unix_seconds};
+use crate::io::clock::unix_seconds;
+use crate::io::cycle_clock::CycleClock;
 use crate::io::socket::Socket;
 use crate::openapi::OpenApi;
 use crate::options::Options;
@@ -30,6 +31,7 @@ const TOKEN: u64 = 0;
 /// is given, and copies its replies where the kernel would. Neither are there timers, nor other
 /// connections.
 pub struct Machine {
+    clock: CycleClock,
     connection: Connection,
     worker: Worker,
     buffers: Buffers,
@@ -69,8 +71,10 @@ impl Machine {
             peer: Peer::Unix,
             scheme: Scheme::Http,
         });
+        let mut clock = CycleClock::new();
         Ok(Machine {
-            connection: Connection::new(transport, worker.policy(), now_ns()),
+            connection: Connection::new(transport, worker.policy(), clock.now_ns()),
+            clock,
             worker,
             buffers: Buffers::default(),
             published,
@@ -81,12 +85,13 @@ impl Machine {
     /// many there were.
     pub fn turn(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> u64 {
         let Machine {
+            clock,
             connection,
             worker,
             buffers,
             published,
         } = self;
-        let start_ns = now_ns();
+        let start_ns = clock.now_ns();
         published.begin_turn(start_ns);
         worker.set_now(unix_seconds());
         worker.deferrals().begin_turn(start_ns);
@@ -99,7 +104,7 @@ impl Machine {
         while connection.answer(TOKEN, worker, &mut inbox, &mut outbox, &mut buffers.memo) {}
         if worker.deferrals().any() {
             worker.settle(&mut OneOutbox(&mut outbox));
-            worker.deferrals().note_stages(now_ns());
+            worker.deferrals().note_stages(clock.now_ns());
         }
         out.clear();
         out.extend_from_slice(outbox.bytes());
@@ -108,7 +113,7 @@ impl Machine {
         buffers.take_outbox(outbox);
 
         let requests = worker.next() - next;
-        let served_ns = now_ns();
+        let served_ns = clock.now_ns();
         let turn_ns = served_ns - start_ns;
         published.latencies.record(turn_ns, requests);
         published.publish(worker.next(), worker.next());

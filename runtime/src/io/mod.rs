@@ -5,6 +5,7 @@ pub(crate) mod activation;
 mod alarm;
 pub(crate) mod clock;
 mod context;
+pub(crate) mod cycle_clock;
 pub(crate) mod event_fd;
 pub(crate) mod file;
 pub(crate) mod listen;

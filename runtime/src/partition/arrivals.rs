@@ -7,7 +7,6 @@ use super::accept::Welcome;
 use super::connections::token;
 use super::shed::ShedReason;
 use crate::connection::Connection;
-use crate::io::clock::now_ns;
 use crate::io::poller::Interest;
 use crate::transport::Arrival;
 
@@ -71,7 +70,7 @@ impl Partition {
                 return;
             }
         }
-        let now_ns = now_ns();
+        let now_ns = self.clock.now_ns();
         let entry = self.connections.vacant_entry();
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let token = token(self.generation, entry.key());

@@ -6,7 +6,7 @@ use std::mem;
 use super::Partition;
 use super::accept::Welcome;
 use super::connections::{Connections, Replies, find, token};
-use crate::io::clock::{now_ns, unix_seconds};
+use crate::io::clock::unix_seconds;
 
 /// What is said of a deferred request that is left when `shutdownTimeout` is over.
 const NOT_BEFORE_THE_END: &str = "was not answered before the server ended";
@@ -45,7 +45,7 @@ impl Partition {
     /// Between the last read of a silent connection and its close, which is the next thing that
     /// happens to it, a request may still come: nobody can answer it any more. The log counts them.
     pub(super) fn part(&mut self) {
-        let start_ns = now_ns();
+        let start_ns = self.clock.now_ns();
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
@@ -69,7 +69,8 @@ impl Partition {
                 crossed += usize::from(self.part_with(token));
             }
         }
-        self.end_turn(start_ns, now_ns());
+        let served_ns = self.clock.now_ns();
+        self.end_turn(start_ns, served_ns);
         if crossed > 0 {
             tracing::warn!(
                 crossed,

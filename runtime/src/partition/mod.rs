@@ -40,7 +40,8 @@ use snapback_operators::Place;
 
 use crate::checkpoint::Marks;
 use crate::connection::Served;
-use crate::io::clock::{now_ns, unix_seconds};
+use crate::io::clock::unix_seconds;
+use crate::io::cycle_clock::CycleClock;
 use crate::io::poller::{Interest, Poller, Wait};
 use crate::transport::Entrance;
 pub(crate) use accept::Acceptor;
@@ -66,6 +67,7 @@ const FIRST_LISTENER: u64 = u64::MAX - (1 << 20);
 const NOT_IN_TIME: &str = "was not answered in time";
 
 pub(crate) struct Partition {
+    clock: CycleClock,
     poller: Poller,
     mailbox: Arc<Mailbox>,
     published: Arc<CachePadded<Published>>,
@@ -120,12 +122,15 @@ impl Partition {
         acceptor.watch(&poller, FIRST_LISTENER)?;
         // What was sent to a partition that ended in a panic is its successor's to take.
         mailbox.ring();
+        let mut clock = CycleClock::new();
+        let now_ns = clock.now_ns();
         Ok(Partition {
+            clock,
             poller,
             mailbox,
             published,
             acceptor,
-            arrivals: Arrivals::new(now_ns()),
+            arrivals: Arrivals::new(now_ns),
             entrance,
             connections: Slab::new(),
             generation: 0,
@@ -135,7 +140,7 @@ impl Partition {
             replied: Vec::new(),
             unanswered: BTreeSet::from([(u64::MAX, usize::MAX)]),
             changed: Vec::new(),
-            timers: Timers::new(now_ns()),
+            timers: Timers::new(now_ns),
             fired: Vec::new(),
             overdue: Vec::new(),
             empty_polls: 0,
@@ -173,7 +178,7 @@ impl Partition {
             }
             return Ok(());
         }
-        let start_ns = now_ns();
+        let start_ns = self.clock.now_ns();
         self.published.begin_turn(start_ns);
         self.worker.set_now(unix_seconds());
         self.worker.deferrals().begin_turn(start_ns);
@@ -217,7 +222,7 @@ impl Partition {
         let requests = self.worker.answered() - before;
         if requests > 0 {
             self.begun_ns = *served_ns;
-            *served_ns = now_ns();
+            *served_ns = self.clock.now_ns();
             self.published
                 .latencies
                 .record(*served_ns - start_ns, requests);
@@ -233,7 +238,7 @@ impl Partition {
             self.worker.queue_delay().begin_no_share();
             self.serve_in_turn(token, start_ns, &mut served_ns);
         }
-        let served_ns = now_ns();
+        let served_ns = self.clock.now_ns();
         self.worker.queue_delay().begin_shares(served_ns);
         served_ns
     }
@@ -242,7 +247,7 @@ impl Partition {
     /// Tells whether a turn is due though no connection is ready.
     #[inline]
     fn wait(&mut self) -> io::Result<bool> {
-        let wait = if self.has_work() || self.spin.look_again(now_ns) {
+        let wait = if self.has_work() || self.spin.look_again(|| self.clock.now_ns()) {
             Wait::Poll
         } else if self.mailbox.may_sleep() {
             self.sleep()
@@ -375,7 +380,7 @@ impl Partition {
                 self.serve(*token);
             }
         }
-        let served_ns = now_ns();
+        let served_ns = self.clock.now_ns();
         self.worker.deferrals().note_stages(served_ns);
         for (_, since_ns) in replied.drain(..) {
             self.worker.deferrals().note_reply(served_ns - since_ns);
@@ -452,7 +457,8 @@ impl Partition {
         // read for the others.
         if self.mailbox.epoch() != self.epoch {
             self.seal();
-            self.published.note_end_of_turn(now_ns() - served_ns);
+            self.published
+                .note_end_of_turn(self.clock.now_ns() - served_ns);
         }
         self.spin.after_turn(served_ns, served_ns > start_ns);
     }

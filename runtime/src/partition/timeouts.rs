@@ -7,7 +7,6 @@ use snapback_operators::Place;
 use super::connections::find;
 use super::shed::TimeoutKind;
 use super::{Partition, Phase};
-use crate::io::clock::now_ns;
 use crate::io::poller::Wait;
 
 /// A partition that polls without sleeping looks at the clock for its timers at one of so many empty
@@ -43,7 +42,7 @@ impl Partition {
         if !slept && !is_precise && !self.empty_polls.is_multiple_of(POLLS_PER_LOOK) {
             return false;
         }
-        due_ns <= now_ns()
+        due_ns <= self.clock.now_ns()
     }
 
     /// Sets the timer of a connection whose deadline is before it.
