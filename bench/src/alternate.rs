@@ -15,22 +15,24 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::HELLO_REPLY;
-use crate::address::Target;
-use crate::compare::{Contender, Server};
-use crate::load::{Arrivals, LoadOptions, LoadReport, Percentiles, parse_duration, recorded, run};
+use crate::compare::{
+    Comparison, Entered, Entrant, Measurement, Pair, Scenario, ServerHistogram, command_line,
+    machine, observe,
+};
+use crate::load::{Arrivals, LoadOptions, Percentiles, parse_duration, recorded};
 use crate::output;
 use crate::process::pin;
+use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What to load in turns, and how.
 #[derive(Args, Clone, Debug)]
 pub struct AlternateArguments {
-    /// The server that the other is compared with, as NAME=COMMAND; see `compare`.
-    #[arg(long)]
-    pub base: Contender,
-    /// The other server.
-    #[arg(long)]
-    pub against: Contender,
+    /// The server that the others are compared with, given as for `compare`.
+    #[arg(long, value_name = "SERVER")]
+    pub base: Entrant,
+    /// Another server, which sleeps when nothing is asked of it; may be repeated.
+    #[arg(long, value_name = "SERVER", required = true)]
+    pub against: Vec<Entrant>,
     /// How many windows each server gets.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
     pub windows: u32,
@@ -59,7 +61,7 @@ pub struct AlternateArguments {
 
 impl AlternateArguments {
     /// The defaults of the command line.
-    pub fn new(base: Contender, against: Contender) -> AlternateArguments {
+    pub fn new(base: Entrant, against: Vec<Entrant>) -> AlternateArguments {
         AlternateArguments {
             base,
             against,
@@ -75,28 +77,21 @@ impl AlternateArguments {
     }
 }
 
-/// A place in the order of servers: the base, the base again, the other.
-const NAMES: [&str; 3] = ["base", "base again (A/A)", "other"];
-
 /// What the windows gave.
 #[derive(Debug, Serialize)]
 pub struct Alternation {
-    /// The name of the base.
-    pub base: String,
-    /// The name of the other server.
-    pub other: String,
+    /// The names of the servers: the base, the base again, the others.
+    pub servers: Vec<String>,
     /// Requests per second.
     pub rate: f64,
     /// How long a window was.
     pub window_s: f64,
-    /// Of each round: base, base again, other.
-    pub windows: Vec<[Percentiles; 3]>,
+    /// Of each round, in the order of the servers.
+    pub windows: Vec<Vec<Measurement>>,
     /// All windows of each server together, as (ns, how often).
-    pub histograms_ns: [Vec<(u64, u64)>; 3],
+    pub histograms_ns: Vec<Vec<(u64, u64)>>,
     /// The same by percentile.
-    pub percentiles: [Percentiles; 3],
-    /// Requests that failed.
-    pub errors: u64,
+    pub percentiles: Vec<Percentiles>,
 }
 
 /// Runs all windows and prints the ratios; fails when any request did.
@@ -107,8 +102,9 @@ pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> 
     let alternation = alternate(arguments)?;
     output::say(alternation.tables())?;
     output::write_json(arguments.json.as_deref(), &alternation)?;
-    if alternation.errors > 0 {
-        eprintln!("error: {} requests failed", alternation.errors);
+    let errors = alternation.errors();
+    if errors > 0 {
+        eprintln!("error: {errors} requests failed");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -120,49 +116,49 @@ pub fn main(arguments: &AlternateArguments) -> Result<ExitCode, Box<dyn Error>> 
 /// A server does not start or cannot be connected to.
 pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn Error>> {
     pin(arguments.server_core)?;
-    let start = |contender| Server::start(contender, arguments.server_core);
-    let servers = [
-        start(&arguments.base)?,
-        start(&arguments.base)?,
-        start(&arguments.against)?,
-    ];
+    let base = &arguments.base;
+    let entrants: Vec<&Entrant> = [base, base].into_iter().chain(&arguments.against).collect();
+    let servers = entrants
+        .iter()
+        .map(|entrant| entrant.enter(arguments.server_core, HELLO_PATH))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut windows = Vec::new();
-    let mut merged = [const { None::<Histogram<u64>> }; 3];
-    let mut errors = 0;
+    let mut merged: Vec<Option<Histogram<u64>>> = servers.iter().map(|_| None).collect();
     for round in 0..arguments.windows {
-        let mut measured = [None; 3];
-        for turn in 0..3 {
-            // Each server comes first, second and last equally often.
-            let index = (round as usize + turn) % 3;
-            let report = window(arguments, &servers[index])?;
-            errors += report.errors.total();
-            measured[index] = Some(report.latency);
+        let mut measured: Vec<_> = servers.iter().map(|_| None).collect();
+        for turn in 0..servers.len() {
+            // Each server comes first, second and so on equally often.
+            let index = (round as usize + turn) % servers.len();
+            let (measurement, histogram) = window(arguments, &servers[index])?;
+            measured[index] = Some(measurement);
             match &mut merged[index] {
-                Some(all) => all.add(&report.histogram)?,
-                none => *none = Some(report.histogram),
+                Some(all) => all.add(&histogram)?,
+                none => *none = Some(histogram),
             }
         }
-        windows.push(measured.map(|percentiles| percentiles.expect("each server had its window")));
+        windows.push(measured.into_iter().flatten().collect());
         if (round + 1) % 10 == 0 {
             eprintln!("{} of {} windows done", round + 1, arguments.windows);
         }
     }
-    let merged = merged.map(|all| all.expect("there was a window"));
+    let merged: Vec<_> = merged.into_iter().flatten().collect();
+    let mut names: Vec<_> = entrants.iter().map(|it| it.name().to_owned()).collect();
+    names[1] = format!("{} again (A/A)", names[0]);
     Ok(Alternation {
-        base: arguments.base.name().to_owned(),
-        other: arguments.against.name().to_owned(),
+        servers: names,
         rate: arguments.rate,
         window_s: arguments.window.as_secs_f64(),
         windows,
-        percentiles: merged.each_ref().map(Percentiles::of),
-        histograms_ns: merged.map(|all| recorded(&all)),
-        errors,
+        percentiles: merged.iter().map(Percentiles::of).collect(),
+        histograms_ns: merged.iter().map(recorded).collect(),
     })
 }
 
-fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport, Box<dyn Error>> {
-    let target = Target::hello(server.address().clone());
-    Ok(run(&LoadOptions {
+fn window(
+    arguments: &AlternateArguments,
+    server: &Entered,
+) -> Result<(Measurement, Histogram<u64>), Box<dyn Error>> {
+    let options = LoadOptions {
         connections: arguments.connections,
         rate: Some(arguments.rate),
         arrivals: Arrivals::Poisson,
@@ -170,16 +166,68 @@ fn window(arguments: &AlternateArguments, server: &Server) -> Result<LoadReport,
         warmup: arguments.warmup,
         core: Some(arguments.load_core),
         expect_body: Some(HELLO_REPLY.as_bytes().into()),
-        ..LoadOptions::new(target)
-    })?)
+        ..LoadOptions::new(server.target().clone())
+    };
+    observe(server, options)
 }
 
 impl Alternation {
+    /// Requests that failed.
+    pub fn errors(&self) -> u64 {
+        let all = self.windows.iter().flatten();
+        all.map(|measurement| measurement.errors).sum()
+    }
+
+    /// What a figure of each server is of the base's, window by window: the base again comes first.
+    pub fn ratios(&self, figure: fn(&Measurement) -> f64) -> Vec<Vec<f64>> {
+        let of = |index: usize| {
+            let windows = self.windows.iter();
+            windows.map(move |window| figure(&window[index]) / figure(&window[0]))
+        };
+        (1..self.servers.len())
+            .map(|index| of(index).collect())
+            .collect()
+    }
+
+    /// The windows as pairs, each server's beside the base's of the same round.
+    pub fn comparison(&self, scenario: Scenario) -> Comparison {
+        let (base, again) = (&self.servers[0], 1);
+        let name = |index: usize| match index {
+            index if index == again => base.clone(),
+            index => self.servers[index].clone(),
+        };
+        let windows = (0..).zip(&self.windows);
+        let pairs = windows.flat_map(|(round, window)| {
+            (1..window.len()).map(move |index| Pair {
+                scenario,
+                server: name(index),
+                round,
+                base: window[0].clone(),
+                other: window[index].clone(),
+            })
+        });
+        let histograms = self.histograms_ns.iter().enumerate();
+        Comparison {
+            machine: machine(),
+            command: command_line(),
+            base: base.clone(),
+            pairs: pairs.collect(),
+            histograms: histograms
+                .map(|(index, histogram_ns)| ServerHistogram {
+                    scenario,
+                    server: name(index),
+                    is_base: index == 0,
+                    histogram_ns: histogram_ns.clone(),
+                })
+                .collect(),
+        }
+    }
+
     /// The percentiles of each server, and the ratios to the base, in Markdown.
     pub fn tables(&self) -> String {
         let mut text =
-            "| server | p50 µs | p99 µs | p99.9 µs | max µs |\n|---|---|---|---|---|\n".to_owned();
-        for (name, percentiles) in NAMES.iter().zip(&self.percentiles) {
+            "| server | p50 µs | p99 µs | p99.9 µs | max µs | CPU µs/req |\n|---|---|---|---|---|---|\n".to_owned();
+        for (index, (name, percentiles)) in self.servers.iter().zip(&self.percentiles).enumerate() {
             let Percentiles {
                 p50_us,
                 p99_us,
@@ -187,21 +235,26 @@ impl Alternation {
                 max_us,
                 ..
             } = percentiles;
-            text +=
-                &format!("| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} |\n");
+            let windows = self.windows.iter();
+            let cpu_us = windows.filter_map(|window| window[index].cpu_us_per_request);
+            let cpu_us = MedianInterval::of(cpu_us).median;
+            text += &format!(
+                "| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} | {cpu_us:.2} |\n"
+            );
         }
-        let windows = &self.windows;
         text += &format!(
             "\nMedian of {} ratios to the base's neighbouring window, and its 95 % confidence interval:\n\n\
              | server | p50 | p99 | p99.9 |\n|---|---|---|---|\n",
-            windows.len()
+            self.windows.len()
         );
-        for (index, name) in NAMES.iter().enumerate().skip(1) {
-            let ratio = |figure: fn(&Percentiles) -> f64| {
-                MedianInterval::of(windows.iter().map(|w| figure(&w[index]) / figure(&w[0])))
-            };
-            let (p50, p99) = (ratio(|p| p.p50_us), ratio(|p| p.p99_us));
-            let p99_9 = ratio(|p| p.p99_9_us);
+        let [p50, p99, p99_9] = [
+            self.ratios(|m| m.p50_us),
+            self.ratios(|m| m.p99_us),
+            self.ratios(|m| m.p99_9_us),
+        ];
+        for (index, name) in self.servers.iter().skip(1).enumerate() {
+            let [p50, p99, p99_9] = [&p50, &p99, &p99_9]
+                .map(|ratios| MedianInterval::of(ratios[index].iter().copied()));
             text += &format!("| {name} | {p50} | {p99} | {p99_9} |\n");
         }
         text

@@ -285,9 +285,20 @@ fn measure(
         duration: arguments.duration,
         warmup: arguments.warmup,
         core: Some(arguments.load_core),
-        ca: server.ca().map(Path::to_owned),
         expect_body: (!arguments.any_body).then(|| HELLO_REPLY.as_bytes().into()),
         ..scenario.load(server.target().clone(), arguments.rate)
+    };
+    observe(&server, options)
+}
+
+/// Loads a server once, and tells what that gave and what the server used for it.
+pub(crate) fn observe(
+    server: &Entered,
+    options: LoadOptions,
+) -> Result<(Measurement, Histogram<u64>), Box<dyn Error>> {
+    let options = LoadOptions {
+        ca: server.ca().map(Path::to_owned),
+        ..options
     };
     let mut used = [None; 2];
     let report = run_observed(&options, |edge| {

@@ -71,6 +71,8 @@ struct Extent {
     name: &'static str,
     /// Of each comparison.
     rounds: u32,
+    /// How often it is each server's turn where all stay up.
+    windows: u32,
     /// Of each measurement in a round.
     duration: Duration,
     warmup: Duration,
@@ -89,6 +91,7 @@ struct Extent {
 const SHORT: Extent = Extent {
     name: "short",
     rounds: 7,
+    windows: 40,
     duration: Duration::from_millis(600),
     warmup: Duration::from_millis(200),
     over_time: Duration::from_secs(8),
@@ -100,6 +103,7 @@ const SHORT: Extent = Extent {
 const FULL: Extent = Extent {
     name: "full",
     rounds: 7,
+    windows: 100,
     duration: Duration::from_secs(1),
     warmup: Duration::from_millis(300),
     over_time: Duration::from_secs(20),
@@ -111,6 +115,7 @@ const FULL: Extent = Extent {
 const SMOKE: Extent = Extent {
     name: "smoke",
     rounds: 1,
+    windows: 1,
     duration: Duration::from_millis(40),
     warmup: Duration::from_millis(5),
     over_time: Duration::from_millis(300),

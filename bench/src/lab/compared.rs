@@ -1,12 +1,14 @@
 //! Servers in pairs: ours against the floor and the rivals, and ours over other ways.
 
 use std::error::Error;
+use std::time::Duration;
 
 use super::ahead::who_is_ahead;
 use super::plot::{Bar, bars, percentile_spectrum};
 use super::servers::{Ours, floor, rivals};
 use super::summary::Claim;
 use super::{AGAIN, Extent, Lab};
+use crate::alternate::{AlternateArguments, alternate};
 use crate::compare::{
     CompareArguments, Comparison, Contender, Entrant, Measurement, Scenario, Spread, compare,
 };
@@ -40,17 +42,22 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
                  latency without wake-ups."
             }
         });
+        let mut scenarios = vec![Scenario::Single, Scenario::C64, Scenario::Pipeline16];
+        // Who never sleeps cannot stay up beside others on one core.
+        if mode == "spin" {
+            scenarios.push(Scenario::Open);
+        }
         let arguments = CompareArguments {
-            scenarios: vec![
-                Scenario::Single,
-                Scenario::C64,
-                Scenario::Pipeline16,
-                Scenario::Open,
-            ],
+            scenarios,
             ..planned(lab, floor(mode), against.clone(), lab.extent.rounds)
         };
         let first = compare(&arguments)?;
         show(lab, mode, &first)?;
+        if mode == "blocking" {
+            let open = in_turns(lab, floor(mode), against.clone())?;
+            show(lab, "blocking-in-turns", &open)?;
+            sleeping.push(open);
+        }
         // Other numbers of connections, in fewer rounds.
         let arguments = CompareArguments {
             scenarios: vec![Scenario::C16, Scenario::C256],
@@ -91,12 +98,43 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         false => lab.extent.rounds.min(FEW),
     };
     let arguments = CompareArguments {
-        scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Open],
-        ..planned(lab, base, against, rounds)
+        scenarios: vec![Scenario::Single, Scenario::C64],
+        ..planned(lab, base.clone(), against.clone(), rounds)
     };
     let comparison = compare(&arguments)?;
-    show(lab, "ways", &comparison)
+    show(lab, "ways", &comparison)?;
+    let open = in_turns(lab, base, against)?;
+    show(lab, "ways-in-turns", &open)
 }
+
+/// The open loop over servers that all stay up and sleep but when it is their turn: a fresh process for
+/// each would need windows so long that most of them hold a stall of the machine, and then p99 is that
+/// of the stalls.
+fn in_turns(
+    lab: &mut Lab,
+    base: Contender,
+    against: Vec<Contender>,
+) -> Result<Comparison, Box<dyn Error>> {
+    let against = against.into_iter().map(Entrant::Started).collect();
+    let window = WINDOW.min(lab.extent.duration);
+    let outcome = alternate(&AlternateArguments {
+        windows: lab.extent.windows,
+        window,
+        server_core: lab.server_core,
+        load_core: lab.load_core,
+        ..AlternateArguments::new(Entrant::Started(base), against)
+    })?;
+    lab.report.text(format!(
+        "The next table is of {} requests per second. Its servers all stay up, and each is loaded for {} ms in turns: such \
+         a window is so short that most hold no stall of the machine.",
+        outcome.rate,
+        window.as_millis(),
+    ));
+    Ok(outcome.comparison(Scenario::Open))
+}
+
+/// How long a server is loaded before it is the next one's turn.
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// A comparison as the extent has it.
 fn planned(lab: &Lab, base: Contender, against: Vec<Contender>, rounds: u32) -> CompareArguments {
@@ -212,6 +250,20 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
             of: throughput,
             in_words: "requests/s, 16 in flight on each of 16 connections",
             more_is_better: true,
+        },
+        Told {
+            scenario: Scenario::Open,
+            figure: "p50",
+            of: p50,
+            in_words: "latency at 20,000 requests/s, p50 µs",
+            more_is_better: false,
+        },
+        Told {
+            scenario: Scenario::Open,
+            figure: "p99",
+            of: |measured: &Measurement| measured.p99_us,
+            in_words: "latency at 20,000 requests/s, p99 µs",
+            more_is_better: false,
         },
     ];
     let base = &comparison.base;

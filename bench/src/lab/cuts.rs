@@ -148,19 +148,20 @@ fn against_none(
         rate: RATE_PER_S,
         server_core: lab.server_core,
         load_core: lab.load_core,
-        ..AlternateArguments::new(base.contender(), against.contender())
+        ..AlternateArguments::new(base.entrant(), vec![against.entrant()])
     })?;
+    if outcome.errors() > 0 {
+        return Err(format!("{} requests failed", outcome.errors()).into());
+    }
     lab.report.text(format!(
         "### An epoch each {trigger_ms} ms, {windows} windows of {} ms each\n\n{}",
         window.as_millis(),
         outcome.tables()
     ));
     lab.keep(file, &outcome)?;
-    let ratio = |index: usize| {
-        let windows = outcome.windows.iter();
-        Spread::of(windows.map(|window| window[index].p99_us / window[0].p99_us))
-    };
-    let (again, with) = (ratio(1), ratio(2));
+    let ratios = outcome.ratios(|measured| measured.p99_us);
+    let ratio = |index: usize| Spread::of(ratios[index].iter().copied());
+    let (again, with) = (ratio(0), ratio(1));
     let name = format!("p99 with a checkpoint × without, epoch {trigger_ms} ms");
     lab.figure(name.clone(), with.median);
     lab.figure(format!("{name}{AGAIN}"), again.median);

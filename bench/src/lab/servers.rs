@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::compare::Contender;
+use crate::compare::{Contender, Entrant};
 
 /// One of ours, with one partition.
 #[derive(Clone, Debug)]
@@ -50,7 +50,12 @@ impl<'a> Ours<'a> {
         self
     }
 
-    /// As the comparison wants it.
+    /// As a comparison wants it.
+    pub(super) fn entrant(&self) -> Entrant {
+        Entrant::Started(self.contender())
+    }
+
+    /// As whoever starts it wants it.
     pub(super) fn contender(&self) -> Contender {
         let Ours {
             name,
