@@ -91,8 +91,8 @@ struct Extent {
 const SHORT: Extent = Extent {
     name: "short",
     rounds: 7,
-    windows: 40,
-    duration: Duration::from_millis(600),
+    windows: 30,
+    duration: Duration::from_millis(500),
     warmup: Duration::from_millis(200),
     over_time: Duration::from_secs(8),
     probe: Duration::from_secs(1),
@@ -103,7 +103,7 @@ const SHORT: Extent = Extent {
 const FULL: Extent = Extent {
     name: "full",
     rounds: 7,
-    windows: 100,
+    windows: 120,
     duration: Duration::from_secs(1),
     warmup: Duration::from_millis(300),
     over_time: Duration::from_secs(20),

@@ -22,6 +22,8 @@ pub enum Scenario {
     Pipeline16,
     /// 32 connections, open loop, Poisson arrivals at `--rate`.
     Open,
+    /// 64 connections, open loop, Poisson arrivals at five times `--rate`.
+    Busy,
 }
 
 impl Scenario {
@@ -49,6 +51,12 @@ impl Scenario {
                 arrivals: Arrivals::Poisson,
                 ..options
             },
+            Scenario::Busy => LoadOptions {
+                connections: 64,
+                rate: Some(5.0 * rate_per_s),
+                arrivals: Arrivals::Poisson,
+                ..options
+            },
         }
     }
 
@@ -73,6 +81,9 @@ impl Scenario {
             Scenario::C256 => "c256: 256 connections, closed loop",
             Scenario::Pipeline16 => "pipeline16: 16 connections, 16 requests in flight each",
             Scenario::Open => "open: 32 connections, open loop, Poisson arrivals",
+            Scenario::Busy => {
+                "busy: 64 connections, open loop, Poisson arrivals, five times as many"
+            }
         }
     }
 }

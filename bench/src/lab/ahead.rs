@@ -55,7 +55,7 @@ const fn cpu(scenario: Scenario) -> Discipline {
     )
 }
 
-const DISCIPLINES: [Discipline; 17] = [
+const DISCIPLINES: [Discipline; 20] = [
     p50(Scenario::Single),
     p99(Scenario::Single),
     cpu(Scenario::Single),
@@ -73,6 +73,9 @@ const DISCIPLINES: [Discipline; 17] = [
     p50(Scenario::Open),
     p99(Scenario::Open),
     cpu(Scenario::Open),
+    p50(Scenario::Busy),
+    p99(Scenario::Busy),
+    cpu(Scenario::Busy),
 ];
 
 /// The rows of all disciplines that were measured, in Markdown: `ours` beside the rival that is best in

@@ -54,7 +54,8 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         let first = compare(&arguments)?;
         show(lab, mode, &first)?;
         if mode == "blocking" {
-            let open = in_turns(lab, floor(mode), against.clone())?;
+            let scenarios = [Scenario::Open, Scenario::Busy];
+            let open = in_turns(lab, &scenarios, &floor(mode), &against)?;
             show(lab, "blocking-in-turns", &open)?;
             sleeping.push(open);
         }
@@ -103,7 +104,7 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     };
     let comparison = compare(&arguments)?;
     show(lab, "ways", &comparison)?;
-    let open = in_turns(lab, base, against)?;
+    let open = in_turns(lab, &[Scenario::Open], &base, &against)?;
     show(lab, "ways-in-turns", &open)
 }
 
@@ -112,25 +113,46 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
 /// of the stalls.
 fn in_turns(
     lab: &mut Lab,
-    base: Contender,
-    against: Vec<Contender>,
+    scenarios: &[Scenario],
+    base: &Contender,
+    against: &[Contender],
 ) -> Result<Comparison, Box<dyn Error>> {
-    let against = against.into_iter().map(Entrant::Started).collect();
+    let started = |contender: &Contender| Entrant::Started(contender.clone());
     let window = WINDOW.min(lab.extent.duration);
-    let outcome = alternate(&AlternateArguments {
-        windows: lab.extent.windows,
-        window,
-        server_core: lab.server_core,
-        load_core: lab.load_core,
-        ..AlternateArguments::new(Entrant::Started(base), against)
-    })?;
+    let mut all: Option<Comparison> = None;
+    let mut rates = Vec::new();
+    for &scenario in scenarios {
+        let (connections, rate) = match scenario {
+            Scenario::Busy => (64, 100_000.0),
+            _ => (32, 20_000.0),
+        };
+        let against = against.iter().map(started).collect();
+        let outcome = alternate(&AlternateArguments {
+            windows: lab.extent.windows,
+            window,
+            connections,
+            rate,
+            server_core: lab.server_core,
+            load_core: lab.load_core,
+            ..AlternateArguments::new(started(base), against)
+        })?;
+        rates.push(format!("{rate}"));
+        let comparison = outcome.comparison(scenario);
+        match &mut all {
+            None => all = Some(comparison),
+            Some(all) => {
+                all.pairs.extend(comparison.pairs);
+                all.histograms.extend(comparison.histograms);
+            }
+        }
+    }
     lab.report.text(format!(
-        "The next table is of {} requests per second. Its servers all stay up, and each is loaded for {} ms in turns: such \
-         a window is so short that most hold no stall of the machine.",
-        outcome.rate,
+        "What follows here is of {} requests per second. The servers all stay up, and each is loaded for {} ms in \
+         turns: such a window is so short that most hold no stall of the machine.",
+        rates.join(" and "),
         window.as_millis(),
     ));
-    Ok(outcome.comparison(Scenario::Open))
+    all.ok_or_else(|| "no scenario".into())
 }
 
 /// How long a server is loaded before it is the next one's turn.
@@ -263,6 +285,13 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
             figure: "p99",
             of: |measured: &Measurement| measured.p99_us,
             in_words: "latency at 20,000 requests/s, p99 µs",
+            more_is_better: false,
+        },
+        Told {
+            scenario: Scenario::Busy,
+            figure: "p99",
+            of: |measured: &Measurement| measured.p99_us,
+            in_words: "latency at 100,000 requests/s, p99 µs",
             more_is_better: false,
         },
     ];
