@@ -10,7 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folder=${CARGO_TARGET_DIR:-$PWD/target}/builds
+folder=$(realpath -m "${CARGO_TARGET_DIR:-target}/builds")
+if [[ $folder == *[[:space:]]* ]]; then
+    echo "$0: $folder: a path with blanks cannot be passed on; set CARGO_TARGET_DIR" >&2
+    exit 1
+fi
 sysroot=$(rustc --print sysroot)
 candidates=("${LLVM_PROFDATA:-}" "$sysroot"/lib/rustlib/*/bin/llvm-profdata
     llvm-profdata-{25,24,23,22,21,20,19} llvm-profdata)

@@ -3,8 +3,9 @@
 //! `compare` starts a process for each measurement, so the layout of its memory and what the machine
 //! does in those seconds go into the ratio. Here each server is started once, the base twice; all
 //! sleep on the same core but the one whose window it is. Windows are short and many, so that a stall
-//! of the machine spoils few of them, and the median of the ratios between neighbouring windows
-//! forgets those. Beside each median stands its confidence interval, which needs no distribution.
+//! of the machine spoils few of them, and the median of the ratios within the rounds forgets those.
+//! Within a round the windows stand in an order by chance, and all have the same arrivals; the next
+//! round has others. Beside each median stands its confidence interval, which needs no distribution.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,18 +17,20 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::compare::{
-    Comparison, Entered, Entrant, Measurement, Pair, Scenario, ServerHistogram, command_line,
-    machine, observe,
+    Comparison, Entered, Entrant, Measurement, Pair, Scenario, ServerHistogram, Spread,
+    command_line, machine, observe,
 };
 use crate::load::{Arrivals, LoadOptions, Percentiles, parse_duration, recorded};
 use crate::output;
 use crate::process::pin;
+use crate::random::SplitMix;
 use crate::{HELLO_PATH, HELLO_REPLY};
 
 /// What to load in turns, and how.
 #[derive(Args, Clone, Debug)]
 pub struct AlternateArguments {
-    /// The server that the others are compared with, given as for `compare`.
+    /// The server that the others are compared with, given as for `compare`. It is started twice; one that
+    /// runs already is loaded twice.
     #[arg(long, value_name = "SERVER")]
     pub base: Entrant,
     /// Another server, which sleeps when nothing is asked of it; may be repeated.
@@ -118,6 +121,14 @@ pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn 
     pin(arguments.server_core)?;
     let base = &arguments.base;
     let entrants: Vec<&Entrant> = [base, base].into_iter().chain(&arguments.against).collect();
+    for (index, entrant) in entrants.iter().enumerate().skip(2) {
+        let name = entrant.name();
+        if entrants[..index].iter().any(|other| other.name() == name) {
+            return Err(
+                format!("two servers are named `{name}`; call one of them otherwise").into(),
+            );
+        }
+    }
     let servers = entrants
         .iter()
         .map(|entrant| entrant.enter(arguments.server_core, HELLO_PATH))
@@ -126,10 +137,9 @@ pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn 
     let mut merged: Vec<Option<Histogram<u64>>> = servers.iter().map(|_| None).collect();
     for round in 0..arguments.windows {
         let mut measured: Vec<_> = servers.iter().map(|_| None).collect();
-        for turn in 0..servers.len() {
-            // Each server comes first, second and so on equally often.
-            let index = (round as usize + turn) % servers.len();
-            let (measurement, histogram) = window(arguments, &servers[index])?;
+        let seed = u64::from(round) + 1;
+        for index in shuffled(servers.len(), seed) {
+            let (measurement, histogram) = window(arguments, &servers[index], seed)?;
             measured[index] = Some(measurement);
             match &mut merged[index] {
                 Some(all) => all.add(&histogram)?,
@@ -154,14 +164,26 @@ pub fn alternate(arguments: &AlternateArguments) -> Result<Alternation, Box<dyn 
     })
 }
 
+/// The numbers below `count`, in an order by chance: who comes behind whom is another one each time.
+fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut random = SplitMix::new(seed);
+    let mut order: Vec<_> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    order
+}
+
 fn window(
     arguments: &AlternateArguments,
     server: &Entered,
+    seed: u64,
 ) -> Result<(Measurement, Histogram<u64>), Box<dyn Error>> {
     let options = LoadOptions {
         connections: arguments.connections,
         rate: Some(arguments.rate),
         arrivals: Arrivals::Poisson,
+        seed,
         duration: arguments.window,
         warmup: arguments.warmup,
         core: Some(arguments.load_core),
@@ -211,6 +233,7 @@ impl Alternation {
             machine: machine(),
             command: command_line(),
             base: base.clone(),
+            is_in_turns: true,
             pairs: pairs.collect(),
             histograms: histograms
                 .map(|(index, histogram_ns)| ServerHistogram {
@@ -237,13 +260,16 @@ impl Alternation {
             } = percentiles;
             let windows = self.windows.iter();
             let cpu_us = windows.filter_map(|window| window[index].cpu_us_per_request);
-            let cpu_us = MedianInterval::of(cpu_us).median;
+            let cpu_us = match Spread::of(cpu_us).median {
+                cpu_us if cpu_us.is_finite() => format!("{cpu_us:.2}"),
+                _ => "–".to_owned(),
+            };
             text += &format!(
-                "| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} | {cpu_us:.2} |\n"
+                "| {name} | {p50_us:.1} | {p99_us:.1} | {p99_9_us:.1} | {max_us:.0} | {cpu_us} |\n"
             );
         }
         text += &format!(
-            "\nMedian of {} ratios to the base's neighbouring window, and its 95 % confidence interval:\n\n\
+            "\nMedian of {} ratios to the base's window of the same round, and its 95 % confidence interval:\n\n\
              | server | p50 | p99 | p99.9 |\n|---|---|---|---|\n",
             self.windows.len()
         );
@@ -253,51 +279,11 @@ impl Alternation {
             self.ratios(|m| m.p99_9_us),
         ];
         for (index, name) in self.servers.iter().skip(1).enumerate() {
-            let [p50, p99, p99_9] = [&p50, &p99, &p99_9]
-                .map(|ratios| MedianInterval::of(ratios[index].iter().copied()));
+            let [p50, p99, p99_9] =
+                [&p50, &p99, &p99_9].map(|ratios| Spread::of_median(ratios[index].iter().copied()));
             text += &format!("| {name} | {p50} | {p99} | {p99_9} |\n");
         }
         text
-    }
-}
-
-/// A median, and between which values the median of the whole population lies, 19 times of 20.
-///
-/// From order statistics: the number of values below the true median is binomial (n, ½), whatever
-/// the distribution. The normal approximation of it is good from a dozen values on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct MedianInterval {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-impl MedianInterval {
-    fn of(values: impl IntoIterator<Item = f64>) -> MedianInterval {
-        let mut sorted: Vec<f64> = values.into_iter().collect();
-        sorted.sort_by(f64::total_cmp);
-        let n = sorted.len();
-        let Some(last) = n.checked_sub(1) else {
-            return MedianInterval {
-                median: f64::NAN,
-                low: f64::NAN,
-                high: f64::NAN,
-            };
-        };
-        let reach = 1.96 * (n as f64).sqrt() / 2.0;
-        let low = (n as f64 / 2.0 - reach).floor().max(1.0) as usize - 1;
-        MedianInterval {
-            median: f64::midpoint(sorted[last / 2], sorted[n / 2]),
-            low: sorted[low],
-            high: sorted[last - low],
-        }
-    }
-}
-
-impl std::fmt::Display for MedianInterval {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let MedianInterval { median, low, high } = self;
-        write!(f, "{median:.3} ({low:.3}–{high:.3})")
     }
 }
 
@@ -306,13 +292,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_of_a_median_is_that_of_the_tables() {
-        // n = 100: the 40th and the 61st value, as tables of the sign test give it.
-        let interval = MedianInterval::of((1..=100).map(f64::from));
-        let MedianInterval { median, low, high } = interval;
-        assert_eq!((low, median, high), (40.0, 50.5, 61.0));
-        let few = MedianInterval::of([2.0, 1.0, 3.0]);
-        assert_eq!((few.low, few.median, few.high), (1.0, 2.0, 3.0));
-        assert!(MedianInterval::of([]).median.is_nan());
+    fn an_order_by_chance_has_everybody_once_and_differs() {
+        let orders: Vec<_> = (1..=50).map(|seed| shuffled(4, seed)).collect();
+        for order in &orders {
+            let mut all = order.clone();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3]);
+        }
+        for place in 0..4 {
+            let first = orders.iter().filter(|order| order[place] == 0).count();
+            assert!((4..=24).contains(&first), "place {place}: {first} of 50");
+        }
+    }
+
+    #[test]
+    fn two_servers_of_one_name_are_refused() {
+        let server = |text: &str| text.parse::<Entrant>().expect("a server");
+        let against = vec![server("a=true"), server("floor=true")];
+        let arguments = AlternateArguments::new(server("floor"), against);
+        let error = alternate(&arguments).expect_err("one is called like the base");
+        assert!(error.to_string().contains("`floor`"), "{error}");
     }
 }

@@ -10,6 +10,7 @@
 mod contender;
 mod entrant;
 mod scenario;
+mod spread;
 mod table;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,8 @@ use serde::Serialize;
 pub use contender::{Contender, ContenderError, Server};
 pub use entrant::{Entered, Entrant, Outsider};
 pub use scenario::Scenario;
-pub use table::{Spread, markdown};
+pub use spread::Spread;
+pub use table::markdown;
 
 use crate::footprint::Footprint;
 use crate::load::{Edge, LoadOptions, parse_duration, recorded, run_observed};
@@ -61,7 +63,7 @@ pub struct CompareArguments {
     /// How long a server is warmed up before it.
     #[arg(long, value_parser = parse_duration, default_value = "300ms")]
     pub warmup: Duration,
-    /// Requests per second of the scenario `open`.
+    /// Requests per second of the scenario `open`; `busy` has five times as many.
     #[arg(long, default_value_t = 20_000.0)]
     pub rate: f64,
     /// The core of the server.
@@ -123,14 +125,14 @@ pub struct Measurement {
     pub errors: u64,
 }
 
-/// A server and the base, measured back to back.
+/// A server and the base, measured in the same round: back to back, or both among others in turns.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pair {
     /// What was measured.
     pub scenario: Scenario,
     /// The name of the server; that of the base in an A/A pair.
     pub server: String,
-    /// Counted from 0. In odd rounds the base came second.
+    /// Counted from 0. In odd rounds of pairs the base came second.
     pub round: u32,
     /// What the base gave.
     pub base: Measurement,
@@ -147,6 +149,9 @@ pub struct Comparison {
     pub command: Vec<String>,
     /// The name of the base.
     pub base: String,
+    /// The servers all stayed up, and each had its windows in turns: the pairs of a round share their
+    /// base, and stand in no order.
+    pub is_in_turns: bool,
     /// In the order in which they were measured.
     pub pairs: Vec<Pair>,
     /// Every latency, of all rounds together.
@@ -225,6 +230,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<Comparison, Box<dyn Error
         machine: machine(),
         command: command_line(),
         base: base.name().to_owned(),
+        is_in_turns: false,
         pairs,
         histograms: histograms
             .map(|((scenario, server, is_base), histogram)| ServerHistogram {

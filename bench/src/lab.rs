@@ -255,9 +255,9 @@ impl Lab {
              - *Closed loop*: each connection sends its next request when it has its reply; it tells the \
              throughput. *Open loop*: requests are due at times fixed beforehand, and latency counts from \
              then, so that a server that stands still cannot hide it.\n\
-             - Servers are measured in pairs, back to back. Ratios are the median of those within the pairs, \
-             with their quartiles in brackets. *A/A* is the base against itself: **a difference inside \
-             its spread is none.**\n\
+             - Servers are measured in pairs, back to back, or all in turns. Ratios are the median of those within \
+             the pairs, with their quartiles in brackets, or the range in which that median surely lies. *A/A* is the \
+             base against itself: **a difference inside its spread is none.**\n\
              - *CPU* is the server's time in user space and kernel, as the kernel accounts it.\n\n\
              ## The machine\n\n{}",
             machine.markdown()
@@ -311,7 +311,7 @@ impl Lab {
     /// What most readers came for.
     fn summarize(&mut self) {
         let mut text = format!(
-            "## In short\n\nMedians. *snapback ×* is the ratio to the other server, with the quartiles of the rounds; \
+            "## In short\n\nMedians. *snapback ×* is the ratio to the other server, with the range behind it; \
              *A/A* is the other server against itself. Where the two have a range in common, or 1 is \
              within the first, the two are *not told apart*: the machine moves by as much.\n\n{}",
             summary(&self.claims)

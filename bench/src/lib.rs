@@ -4,7 +4,7 @@
 //! - [`load`]: the load generator, closed loop and open loop.
 //! - [`tls`]: what TLS costs, plain and secured in pairs.
 //! - [`compare`]: servers against each other, in pairs measured back to back.
-//! - [`alternate`]: two servers that stay up, loaded in turns.
+//! - [`alternate`]: servers that all stay up, loaded in turns.
 //! - [`lab`]: all of it in one run, with a report.
 //! - [`lossless`]: drains and hand-overs under load, in which nothing may be lost.
 //! - [`hostile`]: honest requests beside clients that mean harm.

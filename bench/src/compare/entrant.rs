@@ -10,7 +10,7 @@ use crate::process::process_cpu_ns;
 /// A server to compare, in whichever way it comes to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrant {
-    /// Started afresh for each measurement, and stopped after it.
+    /// Started for a measurement, and stopped after it.
     Started(Contender),
     /// Runs elsewhere, and is neither started nor stopped here.
     Running(Outsider),

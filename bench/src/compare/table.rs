@@ -1,53 +1,8 @@
 //! Medians and ratios of a comparison, as Markdown.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
-use super::{Comparison, Measurement, Pair, Scenario};
-
-/// The middle of some values and how far they spread.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// Half of the values are below.
-    pub median: f64,
-    /// A quarter of them is below.
-    pub first_quartile: f64,
-    /// A quarter of them is above.
-    pub third_quartile: f64,
-}
-
-impl Spread {
-    /// Of the values, between which quartiles are interpolated. NaN when there are none.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Spread {
-        let mut sorted: Vec<f64> = values.into_iter().collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |part: f64| {
-            let Some(last) = sorted.len().checked_sub(1) else {
-                return f64::NAN;
-            };
-            let place = part * last as f64;
-            let (below, above) = (
-                sorted[place.floor() as usize],
-                sorted[place.ceil() as usize],
-            );
-            below + (above - below) * place.fract()
-        };
-        Spread {
-            median: at(0.5),
-            first_quartile: at(0.25),
-            third_quartile: at(0.75),
-        }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.3} ({:.3}–{:.3})",
-            self.median, self.first_quartile, self.third_quartile
-        )
-    }
-}
+use super::{Comparison, Measurement, Pair, Scenario, Spread};
 
 /// A figure of a measurement, if it is known, and how it is written.
 type Figure = (&'static str, fn(&Measurement) -> Option<f64>, usize);
@@ -100,19 +55,32 @@ impl Comparison {
             .map(|pair| pair.round + 1)
             .max()
             .unwrap_or(0);
+        let what = match self.is_in_turns {
+            true => "window",
+            false => "round",
+        };
         let plural = match rounds {
             1 => "",
             _ => "s",
         };
-        format!("{}, {rounds} round{plural}", scenario.title())
+        format!("{}, {rounds} {what}{plural}", scenario.title())
     }
 
-    /// The medians of each server in a scenario, and the median and the quartiles of its ratios to the
-    /// base, pair by pair.
+    /// The middle of values that this run gave, and its range: between the quartiles of the rounds, or
+    /// where the median lies when there were many short windows.
+    pub fn spread(&self, values: impl IntoIterator<Item = f64>) -> Spread {
+        match self.is_in_turns {
+            true => Spread::of_median(values),
+            false => Spread::of(values),
+        }
+    }
+
+    /// The medians of each server in a scenario, and the median of its ratios to the base, pair by
+    /// pair, with its range.
     pub fn table(&self, scenario: Scenario) -> String {
         let mut text = String::new();
         let pairs: Vec<_> = self.of(scenario).collect();
-        table(&mut text, &self.base, &self.servers(), &pairs);
+        table(&mut text, self, &pairs);
         text
     }
 
@@ -123,7 +91,8 @@ impl Comparison {
     }
 }
 
-fn table(text: &mut String, base: &str, servers: &[&str], pairs: &[&Pair]) {
+fn table(text: &mut String, comparison: &Comparison, pairs: &[&Pair]) {
+    let base = comparison.base.as_str();
     let mut header = String::from("| server |");
     for (name, _, _) in FIGURES {
         let _ = write!(header, " {name} |");
@@ -143,7 +112,7 @@ fn table(text: &mut String, base: &str, servers: &[&str], pairs: &[&Pair]) {
         medians(all_base),
         " 1 |".repeat(RATIOS.len())
     );
-    for &server in servers {
+    for server in comparison.servers() {
         let of_server = || pairs.iter().filter(|pair| pair.server == server);
         let name = if server == base {
             format!("{base} again (A/A)")
@@ -162,7 +131,7 @@ fn table(text: &mut String, base: &str, servers: &[&str], pairs: &[&Pair]) {
                 .collect();
             let _ = match ratios.is_empty() {
                 true => write!(text, " {UNKNOWN} |"),
-                false => write!(text, " {} |", Spread::of(ratios)),
+                false => write!(text, " {} |", comparison.spread(ratios)),
             };
         }
         text.push('\n');
@@ -200,27 +169,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn quartiles_are_interpolated() {
-        let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
-        assert_eq!(
-            spread,
-            Spread {
-                median: 2.5,
-                first_quartile: 1.75,
-                third_quartile: 3.25
-            }
-        );
-        assert_eq!(Spread::of([7.0]).to_string(), "7.000 (7.000–7.000)");
-        assert!(Spread::of([]).median.is_nan());
-    }
-
     /// The row of a server named `ours`, beside a base named `floor`.
     fn row(pairs: Vec<Pair>) -> String {
         let comparison = Comparison {
             machine: Default::default(),
             command: Vec::new(),
             base: "floor".into(),
+            is_in_turns: false,
             pairs,
             histograms: Vec::new(),
         };

@@ -129,8 +129,9 @@ fn row(
         .iter()
         .zip(&best.rounds)
         .map(|(a, b)| a.ratio / b.ratio);
-    let ratio = Spread::of(ratios);
-    let again = results(comparison, discipline, &comparison.base).map(|again| again.spread());
+    let ratio = comparison.spread(ratios);
+    let again = results(comparison, discipline, &comparison.base);
+    let again = again.map(|again| comparison.spread(again.rounds.iter().map(|round| round.ratio)));
     let verdict = Verdict::of(ratio, again);
     let digits = discipline.digits;
     Some(vec![
@@ -164,11 +165,7 @@ impl Results {
     }
 
     fn ratio(&self) -> f64 {
-        self.spread().median
-    }
-
-    fn spread(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| round.ratio))
+        Spread::of(self.rounds.iter().map(|round| round.ratio)).median
     }
 }
 
@@ -228,6 +225,7 @@ mod tests {
             machine: Default::default(),
             command: Vec::new(),
             base: "floor".to_owned(),
+            is_in_turns: false,
             pairs,
             histograms: Vec::new(),
         }

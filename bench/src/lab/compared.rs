@@ -15,18 +15,19 @@ use crate::compare::{
 
 /// Both ways to wait, each against the floor that waits in the same way; the rivals sleep.
 pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
-    let checkpoint = lab.scratch.path().join("checkpoint");
+    let checkpoints = ["blocking", "adaptive", "spin"].map(|mode| lab.scratch.path().join(mode));
+    let [blocking, adaptive, spin] = &checkpoints;
     let mut sleeping = Vec::new();
     let mut others = Vec::new();
-    for mode in ["blocking", "spin"] {
+    for (mode, checkpoint) in [("blocking", blocking), ("spin", spin)] {
         let mut against = vec![
             Ours::hello("snapback", mode)
-                .checkpoint(&checkpoint)
+                .checkpoint(checkpoint)
                 .contender(),
         ];
         if mode == "blocking" {
-            let adaptive = Ours::hello("snapback-adaptive", "adaptive");
-            against.push(adaptive.checkpoint(&checkpoint).contender());
+            let ours = Ours::hello("snapback-adaptive", "adaptive");
+            against.push(ours.checkpoint(adaptive).contender());
             let rivals = rivals();
             others.extend(rivals.iter().map(|rival| rival.name().to_owned()));
             against.extend(rivals);
@@ -148,7 +149,8 @@ fn in_turns(
     }
     lab.report.text(format!(
         "What follows here is of {} requests per second. The servers all stay up, and each is loaded for {} ms in \
-         turns: such a window is so short that most hold no stall of the machine.",
+         turns: such a window is so short that most hold no stall of the machine. Ratios are to the base's window of the same \
+         round; in brackets the 95 % confidence interval of their median.",
         rates.join(" and "),
         window.as_millis(),
     ));
@@ -219,7 +221,7 @@ fn throughputs(comparison: &Comparison, scenario: Scenario) -> Vec<Bar> {
         Bar {
             name: name.to_owned(),
             value: spread.median,
-            quartiles: (spread.first_quartile, spread.third_quartile),
+            quartiles: (spread.low, spread.high),
         }
     };
     let pairs = || {
@@ -309,8 +311,9 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
             let pairs = comparison.pairs.iter();
             pairs.filter(move |pair| pair.scenario == scenario && pair.server == server)
         };
-        let ratio =
-            |server: &str| Spread::of(pairs(server).map(|pair| of(&pair.other) / of(&pair.base)));
+        let ratio = |server: &str| {
+            comparison.spread(pairs(server).map(|pair| of(&pair.other) / of(&pair.base)))
+        };
         let (ours, again) = (ratio("snapback"), ratio(base));
         if !ours.median.is_finite() {
             continue;

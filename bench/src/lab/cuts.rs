@@ -160,7 +160,7 @@ fn against_none(
     ));
     lab.keep(file, &outcome)?;
     let ratios = outcome.ratios(|measured| measured.p99_us);
-    let ratio = |index: usize| Spread::of(ratios[index].iter().copied());
+    let ratio = |index: usize| Spread::of_median(ratios[index].iter().copied());
     let (again, with) = (ratio(0), ratio(1));
     let name = format!("p99 with a checkpoint × without, epoch {trigger_ms} ms");
     lab.figure(name.clone(), with.median);

@@ -5,8 +5,8 @@ use crate::compare::Spread;
 /// What became of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// The quartiles of the ratio and those of the base against itself have something in common, or
-    /// the quartiles of the ratio have 1 between them.
+    /// The range of the ratio and that of the base against itself have something in common, or that of the
+    /// ratio has 1 in it.
     NotToldApart,
     /// The ratio is below 1 by this part of 1.
     Less(f64),
@@ -17,10 +17,8 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Of a ratio, beside what the base against itself gave in the same run.
     pub(super) fn of(ratio: Spread, again: Option<Spread>) -> Verdict {
-        let is_inside =
-            |low: f64, high: f64| ratio.first_quartile <= high && low <= ratio.third_quartile;
-        let is_noise =
-            again.is_some_and(|again| is_inside(again.first_quartile, again.third_quartile));
+        let is_inside = |low: f64, high: f64| ratio.low <= high && low <= ratio.high;
+        let is_noise = again.is_some_and(|again| is_inside(again.low, again.high));
         match ratio.median - 1.0 {
             _ if is_noise || is_inside(1.0, 1.0) => Verdict::NotToldApart,
             change if change < 0.0 => Verdict::Less(-change),
@@ -45,12 +43,8 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn spread(first_quartile: f64, median: f64, third_quartile: f64) -> Spread {
-        Spread {
-            median,
-            first_quartile,
-            third_quartile,
-        }
+    fn spread(low: f64, median: f64, high: f64) -> Spread {
+        Spread { median, low, high }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod policy;
 mod prepare;
 mod published;
 mod refusal;
+mod settle;
 pub(crate) mod shed;
 mod spin;
 pub(crate) mod stages;
@@ -48,7 +49,7 @@ pub(crate) use accept::Acceptor;
 use accept::Welcome;
 use arrivals::Arrivals;
 pub(crate) use buffers::Buffers;
-use connections::{Connections, Replies, find, key_of};
+use connections::{Connections, find, key_of};
 pub(crate) use deferrals::Deferrals;
 pub(crate) use mailbox::{Mailbox, Phase};
 pub(crate) use overload::QueueDelay;
@@ -62,9 +63,6 @@ pub(crate) use worker::{Sender, Worker};
 /// The poller's tokens below this are connections: a slab key and a generation.
 const WAKE: u64 = u64::MAX;
 const FIRST_LISTENER: u64 = u64::MAX - (1 << 20);
-
-/// What is said of a request whose `requestTimeout` is over.
-const NOT_IN_TIME: &str = "was not answered in time";
 
 pub(crate) struct Partition {
     clock: CycleClock,
@@ -351,43 +349,6 @@ impl Partition {
         if is_late {
             self.arm(token);
         }
-    }
-
-    /// Rows that became ready go on; requests whose time is over are answered; what came is sent.
-    /// Gives the time when that was done.
-    fn settle(&mut self) -> u64 {
-        let mut outboxes = Replies {
-            connections: &mut self.connections,
-            replied: mem::take(&mut self.replied),
-        };
-        // First, so that nothing more is done for those whose time is over.
-        for place in self.overdue.drain(..) {
-            if self.worker.give_up(place, 504, NOT_IN_TIME, &mut outboxes) {
-                self.published.shed.count_timeout(TimeoutKind::Request);
-            }
-        }
-        self.worker.settle(&mut outboxes);
-        let replied = outboxes.replied;
-        self.send_replied(replied)
-    }
-
-    /// Sends the deferred replies that came, and gives the time when that was done.
-    fn send_replied(&mut self, mut replied: Vec<(u64, u64)>) -> u64 {
-        for (token, _) in &replied {
-            // Once for all replies that came to it.
-            let connection = find(&mut self.connections, *token);
-            if connection.is_some_and(|connection| mem::take(&mut connection.is_replied)) {
-                self.serve(*token);
-            }
-        }
-        let served_ns = self.clock.now_ns();
-        self.worker.deferrals().note_stages(served_ns);
-        for (_, since_ns) in replied.drain(..) {
-            self.worker.deferrals().note_reply(served_ns - since_ns);
-            self.published.latencies.record(served_ns - since_ns, 1);
-        }
-        self.replied = replied;
-        served_ns
     }
 
     /// Forgets a connection; its unanswered requests have nobody left to wait for them.

@@ -218,7 +218,8 @@ impl Worker {
         let over_ns = timeout_ms
             .saturating_mul(1_000_000)
             .saturating_add(self.turn_ns());
-        (timeout_ms != u64::MAX && over_ns <= now_ns()).then_some(ShedReason::Deadline)
+        let is_over = over_ns <= now_ns().max(self.turn_ns());
+        (timeout_ms != u64::MAX && is_over).then_some(ShedReason::Deadline)
     }
 
     /// Answers one request: its reply is at the end of the outbox, or its place is kept there.
