@@ -1,5 +1,6 @@
 //! Who is ahead: ours against the best of the rivals, in each figure by itself.
 
+use super::compared::in_words;
 use super::report::table;
 use super::verdict::Verdict;
 use crate::compare::{Comparison, Measurement, Scenario, Spread};
@@ -78,6 +79,9 @@ const DISCIPLINES: [Discipline; 20] = [
     cpu(Scenario::Busy),
 ];
 
+/// In fewer rounds than these the machine's moods make a range of their own.
+const FEWEST: usize = 5;
+
 /// The rows of all disciplines that were measured, in Markdown: `ours` beside the rival that is best in
 /// it. Without rivals there is nothing to tell.
 ///
@@ -98,12 +102,11 @@ pub(super) fn who_is_ahead(
     let header = [
         "",
         "",
+        "snapback is",
         "snapback",
         "the best rival",
-        "",
-        "snapback ×",
+        "snapback × it",
         "the floor × itself",
-        "snapback is",
     ];
     (!rows.is_empty()).then(|| table(&header, rows.into_iter()))
 }
@@ -135,16 +138,16 @@ fn row(
     let verdict = Verdict::of(ratio, again);
     let digits = discipline.digits;
     Some(vec![
-        discipline.scenario.in_words().to_owned(),
+        in_words(discipline.scenario).to_owned(),
         discipline.name.to_owned(),
+        match own.rounds.len() < FEWEST {
+            true => "too few rounds to say".to_owned(),
+            false => verdict.in_words(discipline.more_is_better, ["ahead", "behind"]),
+        },
         format!("{:.digits$}", own.value()),
-        format!("{:.digits$}", best.value()),
-        rival.clone(),
+        format!("{rival}: {:.digits$}", best.value()),
         ratio.to_string(),
         again.map_or_else(|| "–".to_owned(), |again| again.to_string()),
-        verdict
-            .in_words(discipline.more_is_better, ["ahead", "behind"])
-            .to_owned(),
     ])
 }
 
@@ -208,7 +211,7 @@ mod tests {
 
     fn comparison(scenario: Scenario, servers: &[(&str, f64, f64)]) -> Comparison {
         let mut pairs = Vec::new();
-        for round in 0..3 {
+        for round in 0..5 {
             // The machine is slower from round to round, for everybody.
             let speed = f64::from(round + 1);
             for &(server, p50_us, throughput_per_s) in servers {
@@ -246,17 +249,17 @@ mod tests {
         };
         let alone = of(Scenario::Single);
         assert!(
-            alone.contains("| p50 µs | 42.0 | 50.0 | a | 0.840 (0.840–0.840) | 1.000 (1.000–1.000) | **ahead** by 16 % |"),
+            alone.contains("| p50 µs | **ahead** by 16 % | 63.0 | a: 75.0 | 0.840 (0.840–0.840) | 1.000 (1.000–1.000) |"),
             "{alone}"
         );
         // Equal, and inside the noise.
         assert!(
-            alone.contains("| p99 µs | 10.0 | 10.0 | a | 1.000 (1.000–1.000) | 1.000 (1.000–1.000) | not told apart |"),
+            alone.contains("| p99 µs | not told apart | 10.0 | a: 10.0 | 1.000 (1.000–1.000) | 1.000 (1.000–1.000) |"),
             "{alone}"
         );
         let many = of(Scenario::C64);
         assert!(
-            many.contains("| requests/s | 450 | 475 | a | 0.947 (0.947–0.947) | 1.000 (1.000–1.000) | **behind** by 5 % |"),
+            many.contains("| requests/s | **behind** by 5 % | 300 | a: 317 | 0.947 (0.947–0.947) | 1.000 (1.000–1.000) |"),
             "{many}"
         );
         // What nobody knows has no row.

@@ -43,35 +43,50 @@ pub(super) fn poll_modes(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
                  latency without wake-ups."
             }
         });
-        let mut scenarios = vec![Scenario::Single, Scenario::C64, Scenario::Pipeline16];
-        // Who never sleeps cannot stay up beside others on one core.
-        if mode == "spin" {
-            scenarios.push(Scenario::Open);
-        }
         let arguments = CompareArguments {
-            scenarios,
+            scenarios: vec![Scenario::Single, Scenario::C64, Scenario::Pipeline16],
             ..planned(lab, floor(mode), against.clone(), lab.extent.rounds)
         };
+        lab.begin(&format!(
+            "1 and 64 connections, and 16 requests in flight on each, {mode}"
+        ));
         let first = compare(&arguments)?;
         show(lab, mode, &first)?;
-        if mode == "blocking" {
-            let scenarios = [Scenario::Open, Scenario::Busy];
-            let open = in_turns(lab, &scenarios, &floor(mode), &against)?;
-            show(lab, "blocking-in-turns", &open)?;
-            sleeping.push(open);
-        }
         // Other numbers of connections, in fewer rounds.
         let arguments = CompareArguments {
             scenarios: vec![Scenario::C16, Scenario::C256],
-            ..planned(lab, floor(mode), against, lab.extent.rounds.min(FEW))
+            ..planned(
+                lab,
+                floor(mode),
+                against.clone(),
+                lab.extent.rounds.min(FEW),
+            )
         };
+        lab.begin(&format!("16 and 256 connections, {mode}"));
         let more = compare(&arguments)?;
         show(lab, &format!("{mode}-more"), &more)?;
+        // Who never sleeps cannot stay up beside others on one core.
         if mode == "blocking" {
-            sleeping.extend([first, more]);
+            lab.begin("20,000 and 100,000 requests/s, in turns");
+            let scenarios = [Scenario::Open, Scenario::Busy];
+            let open = in_turns(lab, &scenarios, &floor(mode), &against)?;
+            show(lab, "blocking-in-turns", &open)?;
+            sleeping.extend([first, more, open]);
         }
     }
-    lab.ahead = who_is_ahead(&sleeping, "snapback", &others);
+    lab.ahead = who_is_ahead(&sleeping, "snapback", &others).map(|table| {
+        let whom = match others.as_slice() {
+            [only] => format!(
+                "{only}, the only rival in this run (`--features rivals` brings hyper, axum, actix-web and may_minihttp)"
+            ),
+            _ => "the rival that is best in each line".to_owned(),
+        };
+        format!(
+            "Snapback with `pollMode` `blocking` and a checkpoint each second, beside {whom}; all servers have one worker, \
+             which sleeps while nothing is there. nginx, where it takes part, computes nothing: its reply stands in its \
+             configuration.\n\n{table}"
+        )
+    });
     Ok(())
 }
 
@@ -103,8 +118,10 @@ pub(super) fn paths(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         scenarios: vec![Scenario::Single, Scenario::C64],
         ..planned(lab, base.clone(), against.clone(), rounds)
     };
+    lab.begin("a checkpoint, a Unix socket, TLS");
     let comparison = compare(&arguments)?;
     show(lab, "ways", &comparison)?;
+    lab.begin("the same at 20,000 requests/s, in turns");
     let open = in_turns(lab, &[Scenario::Open], &base, &against)?;
     show(lab, "ways-in-turns", &open)
 }
@@ -121,7 +138,6 @@ fn in_turns(
     let started = |contender: &Contender| Entrant::Started(contender.clone());
     let window = WINDOW.min(lab.extent.duration);
     let mut all: Option<Comparison> = None;
-    let mut rates = Vec::new();
     for &scenario in scenarios {
         let (connections, rate) = match scenario {
             Scenario::Busy => (64, 100_000.0),
@@ -137,7 +153,6 @@ fn in_turns(
             load_core: lab.load_core,
             ..AlternateArguments::new(started(base), against)
         })?;
-        rates.push(format!("{rate}"));
         let comparison = outcome.comparison(scenario);
         match &mut all {
             None => all = Some(comparison),
@@ -148,13 +163,22 @@ fn in_turns(
         }
     }
     lab.report.text(format!(
-        "What follows here is of {} requests per second. The servers all stay up, and each is loaded for {} ms in \
-         turns: such a window is so short that most hold no stall of the machine. Ratios are to the base's window of the same \
-         round; in brackets the 95 % confidence interval of their median.",
-        rates.join(" and "),
+        "The open loops that follow are measured in turns: the servers all stay up, and each is loaded for {} ms at a time, \
+         which is so short that most such windows hold no stall of the machine. Ratios are to the base's window of the \
+         same round; in brackets the 95 % confidence interval of their median. With 20,000 requests a second a server \
+         falls asleep before every second one, and that one waits for it to wake up; with more it is awake.",
         window.as_millis(),
     ));
     all.ok_or_else(|| "no scenario".into())
+}
+
+/// A scenario with the rate that it has here.
+pub(super) fn in_words(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::Open => "20,000 requests/s over 32 connections, open loop, Poisson arrivals",
+        Scenario::Busy => "100,000 requests/s over 64 connections, open loop, Poisson arrivals",
+        scenario => scenario.in_words(),
+    }
 }
 
 /// How long a server is loaded before it is the next one's turn.
@@ -188,18 +212,33 @@ fn show(lab: &mut Lab, name: &str, comparison: &Comparison) -> Result<(), Box<dy
     lab.keep(name, comparison)?;
     for scenario in comparison.scenarios() {
         let title = comparison.title(scenario);
+        let title = title.replace(scenario.in_words(), in_words(scenario));
         lab.report
             .text(format!("### {title}\n\n{}", comparison.table(scenario)));
         let histograms = comparison.histograms.iter();
         let histograms = histograms.filter(|histogram| histogram.scenario == scenario);
         let place = format!("{name}-{}", scenario.name());
-        let series: Vec<_> = histograms
-            .filter(|histogram| histogram.server != comparison.base || histogram.is_base)
-            .map(|histogram| (histogram.server.as_str(), histogram.histogram_ns.as_slice()))
+        // In the order of the table, so that a server has the same colour in all pictures.
+        let place_of = |server: &str| comparison.servers().iter().position(|it| *it == server);
+        let mut series: Vec<_> = histograms
+            .map(|histogram| {
+                let order = (!histogram.is_base, place_of(&histogram.server));
+                let name = match !histogram.is_base && histogram.server == comparison.base {
+                    true => format!("{} again (A/A)", comparison.base),
+                    false => histogram.server.clone(),
+                };
+                (order, name, histogram.histogram_ns.as_slice())
+            })
+            .collect();
+        series.sort_by_key(|(order, _, _)| *order);
+        let series: Vec<_> = series
+            .iter()
+            .map(|(_, name, counts)| (name.as_str(), *counts))
             .collect();
         let caption = format!(
-            "{}: latency by percentile, of all rounds.",
-            scenario.title()
+            "{}: latency by percentile, of all rounds together and so with the machine's stalls; the table has the \
+             medians of the rounds, which leave them out.",
+            scenario.name()
         );
         lab.report
             .picture(&place, &caption, percentile_spectrum(&series)?);
@@ -233,10 +272,11 @@ fn throughputs(comparison: &Comparison, scenario: Scenario) -> Vec<Bar> {
     let base = pairs().map(|pair| pair.base.throughput_per_s).collect();
     let mut bars = vec![bar(&comparison.base, base)];
     for server in comparison.servers() {
-        if server != comparison.base {
-            let of_server = pairs().filter(|pair| pair.server == server);
-            let values = of_server.map(|pair| pair.other.throughput_per_s).collect();
-            bars.push(bar(server, values));
+        let of_server = pairs().filter(|pair| pair.server == server);
+        let values = of_server.map(|pair| pair.other.throughput_per_s).collect();
+        match server == comparison.base {
+            true => bars.push(bar("A/A", values)),
+            false => bars.push(bar(server, values)),
         }
     }
     bars
@@ -298,6 +338,13 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
         },
     ];
     let base = &comparison.base;
+    let poll_mode = name.split('-').next().unwrap_or(name);
+    let checkpoint = "with a checkpoint";
+    let judged = [
+        ("snapback", format!("`{poll_mode}`")),
+        ("snapback-adaptive", "`adaptive`, the default".to_owned()),
+        (checkpoint, "with a checkpoint each second".to_owned()),
+    ];
     for Told {
         scenario,
         figure,
@@ -314,24 +361,40 @@ fn keep_figures(lab: &mut Lab, name: &str, comparison: &Comparison) {
         let ratio = |server: &str| {
             comparison.spread(pairs(server).map(|pair| of(&pair.other) / of(&pair.base)))
         };
-        let (ours, again) = (ratio("snapback"), ratio(base));
-        if !ours.median.is_finite() {
-            continue;
-        }
-        let what = format!("{figure} × floor, {}, {name}", scenario.name());
-        lab.figure(what.clone(), ours.median);
-        lab.figure(format!("{what}{AGAIN}"), again.median);
         let value = |values: Vec<f64>| match Spread::of(values).median {
             value if value >= 1_000.0 => format!("{value:.0}"),
             value => format!("{value:.1}"),
         };
-        let other = value(pairs("snapback").map(|pair| of(&pair.base)).collect());
-        lab.claims.push(Claim {
-            what: format!("{in_words}, `{name}`"),
-            ours: value(pairs("snapback").map(|pair| of(&pair.other)).collect()),
-            other: Some(("the floor".to_owned(), other)),
-            ratio: Some((ours, Some(again))),
-            more_is_better,
-        });
+        let again = ratio(base);
+        for (server, way) in &judged {
+            let ours = ratio(server);
+            // Of what a checkpoint costs, the tail is asked for.
+            if !ours.median.is_finite()
+                || *server == checkpoint && (scenario, figure) != (Scenario::Open, "p99")
+            {
+                continue;
+            }
+            let other = value(pairs(server).map(|pair| of(&pair.base)).collect());
+            let beside = match *server == checkpoint {
+                true => "without",
+                false => "the floor",
+            };
+            let what = match (*server, *server == checkpoint) {
+                ("snapback-adaptive", _) => {
+                    format!("{figure} × floor, {}, adaptive", scenario.name())
+                }
+                (_, true) => format!("{figure} with a checkpoint × without, {}", scenario.name()),
+                _ => format!("{figure} × floor, {}, {name}", scenario.name()),
+            };
+            lab.figure(what.clone(), ours.median);
+            lab.figure(format!("{what}{AGAIN}"), again.median);
+            lab.claims.push(Claim {
+                what: format!("{in_words}, {way}"),
+                ours: value(pairs(server).map(|pair| of(&pair.other)).collect()),
+                other: Some((beside.to_owned(), other)),
+                ratio: Some((ours, Some(again))),
+                more_is_better,
+            });
+        }
     }
 }

@@ -187,6 +187,7 @@ fn grow(
         "smoke" => 1,
         _ => rounds,
     };
+    lab.begin(&format!("growth by {what}"));
     let mut measured = Vec::new();
     for round in 0..rounds {
         let mut points = Vec::new();

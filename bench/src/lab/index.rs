@@ -31,8 +31,8 @@ pub(super) struct Figure {
     pub(super) value: f64,
 }
 
-/// How many of the newest runs are in the picture.
-const SHOWN: usize = 30;
+/// How many of the newest runs are shown.
+const SHOWN: usize = 12;
 
 /// Writes `index.html` over all runs in the folder of reports.
 ///
@@ -64,64 +64,92 @@ fn named(path: &Path, error: &dyn std::fmt::Display) -> String {
 /// The text of the page; runs come oldest first.
 fn content(runs: &[(String, Summary)]) -> Result<(String, Pictures), Box<dyn Error>> {
     let mut text = String::from(
-        "# Latency reports\n\nEach row is a run, the newest first; each ratio is of medians of pairs that were measured \
-         back to back, and *A/A* beside it is the base against itself, the noise. Ratios travel between machines, \
-         absolute figures do not.\n\n",
+        "# Latency reports\n\nEach column is a run, the newest first. A figure with × is a ratio of what was measured back \
+         to back or in turns, and behind it stands *A/A*, the same of the base against itself: the noise. Ratios travel \
+         between machines, absolute figures do not. *single*, *c64* and *pipeline16* are closed loops over 1 and 64 \
+         connections and over 16 with 16 requests in flight on each; *open* and *busy* are open loops at 20,000 and 100,000 \
+         requests/s.\n\n",
     );
-    // Every name, in the order in which it first came up.
+    // Every name, in the order in which it first came up in the newest runs.
     let mut names: Vec<&str> = Vec::new();
-    for figure in runs.iter().flat_map(|(_, summary)| &summary.figures) {
-        if !names.contains(&figure.name.as_str()) {
+    for figure in runs.iter().rev().flat_map(|(_, summary)| &summary.figures) {
+        if !names.contains(&figure.name.as_str()) && !figure.name.ends_with(AGAIN) {
             names.push(&figure.name);
         }
     }
-    text.push_str("| run | extent | machine |");
-    for name in &names {
-        text.push_str(&format!(" {name} |"));
-    }
-    text.push_str(&format!("\n|{}\n", "---|".repeat(names.len() + 3)));
     let value = |summary: &Summary, name: &str| {
         let found = summary.figures.iter().find(|figure| figure.name == name);
         found.map(|figure| figure.value)
     };
-    for (folder, summary) in runs.iter().rev() {
+    let newest = &runs[runs.len().saturating_sub(SHOWN)..];
+    text.push_str("| figure |");
+    for (folder, summary) in newest.iter().rev() {
         let date =
             httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(summary.started_unix_s));
         text.push_str(&format!(
-            "| [{date}, {}]({folder}/report.html) | {} | {}, Linux {} |",
+            " [{date}, {}]({folder}/report.html), {}; {}, Linux {} |",
             summary.commit, summary.extent, summary.cpu, summary.kernel
         ));
-        for name in &names {
-            match value(summary, name) {
-                Some(value) => text.push_str(&format!(" {value:.3} |")),
-                None => text.push_str(" |"),
+    }
+    text.push_str(&format!("\n|{}\n", "---|".repeat(newest.len() + 1)));
+    for name in &names {
+        text.push_str(&format!("| {name} |"));
+        for (_, summary) in newest.iter().rev() {
+            let again = value(summary, &format!("{name}{AGAIN}"));
+            match (value(summary, name), again) {
+                (Some(value), Some(again)) => {
+                    text.push_str(&format!(" {value:.3} (A/A {again:.3}) |"));
+                }
+                (Some(value), None) => text.push_str(&format!(" {value:.3} |")),
+                (None, _) => text.push_str(" – |"),
             }
         }
         text.push('\n');
     }
-    let newest = &runs[runs.len().saturating_sub(SHOWN)..];
     let labels: Vec<_> = newest
         .iter()
         .map(|(_, summary)| summary.commit.clone())
         .collect();
-    let is_ratio = |name: &&&str| name.contains('×') && !name.ends_with(AGAIN);
-    let trends: Vec<_> = names
-        .iter()
-        .filter(is_ratio)
-        .map(|name| Line {
-            name: (*name).to_owned(),
-            points: newest
-                .iter()
-                .enumerate()
-                .filter_map(|(place, (_, summary))| Some((place, value(summary, name)?)))
-                .collect(),
-        })
-        .collect();
     let mut pictures = Pictures::new();
-    if !trends.is_empty() {
+    for (file, begin, caption) in [
+        (
+            "p50",
+            "p50 ",
+            "Latency in the middle, by that of the base: less is better.",
+        ),
+        (
+            "throughput",
+            "requests/s ",
+            "Throughput, by that of the base: more is better.",
+        ),
+        (
+            "p99",
+            "p99 ",
+            "Latency that one of a hundred exceeds, by that of the base: less is better.",
+        ),
+    ] {
+        let is_of_it = |name: &&&str| name.starts_with(begin) && name.contains('×');
+        let trends: Vec<_> = names
+            .iter()
+            .filter(is_of_it)
+            .map(|name| Line {
+                name: (*name).to_owned(),
+                points: newest
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(place, (_, summary))| Some((place, value(summary, name)?)))
+                    .collect(),
+            })
+            .collect();
+        if trends.is_empty() {
+            continue;
+        }
         let svg = lines("commit", "× base", &labels, &trends, Scale::FromZero)?;
-        pictures.insert("trend.svg".to_owned(), svg);
-        text.push_str("\n![The ratios of the newest runs, the newest to the right.](trend.svg)\n");
+        let file = format!("trend-{file}.svg");
+        text.push_str(&format!(
+            "\n![{caption} The newest run is on the right.]({file})\n"
+        ));
+        pictures.insert(file, svg);
     }
     Ok((text, pictures))
 }

@@ -87,7 +87,8 @@ impl Machine {
             or_none(&mitigations.join(", ")),
             self.load_before,
             match self.load_before > 0.5 {
-                true => ": **the machine was not quiet**",
+                true =>
+                    " (a build just before is enough for that; else the machine was not quiet, and the A/A columns tell by how much)",
                 false => "",
             },
         )

@@ -39,9 +39,10 @@ pub(super) struct Partition {
 /// arrivals.
 pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     lab.report.text(format!(
-        "## Over time\n\n{RATE_PER_S} requests per second over 32 connections, open loop. The darker, the more \
-         replies arrived in that tenth of a second with that latency. The load generator's own stalls are \
-         on top: what they hit is not the server's.",
+        "## Over time\n\n{RATE_PER_S} requests per second over 32 connections, open loop, one run each: they show when things happen, and are no \
+         comparison of tails. The stronger the colour, the more replies arrived in that tenth of a second with that latency. \
+         In the margin above stand the moments when the load generator's core stood still: what they hit is not the \
+         server's. An epoch is cut each second; without a checkpoint nothing is written then.",
     ));
     let checkpoint = lab.scratch.path().join("checkpoint-over-time");
     let with = |mode| Ours::hello("snapback", mode).checkpoint(&checkpoint);
@@ -68,6 +69,7 @@ pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
         ),
         ("spin, constant arrivals", with("spin"), Arrivals::Constant),
     ];
+    lab.begin("five servers over time");
     let mut rows = Vec::new();
     let mut reports = Vec::new();
     for (name, ours, arrivals) in runs {
@@ -101,7 +103,7 @@ pub(super) fn open_loops(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
             "max µs",
             "longest turn µs",
             "longest end of turn at an epoch µs",
-            "stalls of the load's core",
+            "times that the load's core stood still",
         ],
         rows.into_iter(),
     );

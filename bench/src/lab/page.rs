@@ -83,15 +83,16 @@ const STYLE: &str = "
   svg { filter: invert(1) hue-rotate(180deg) }
 }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-main { max-width: 78rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
+main { max-width: 100rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
 h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .6rem }
 a { color: var(--link) }
 .wide { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-th, td { border-bottom: 1px solid var(--line); padding: .25rem .6rem; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align: right }
+th:first-child, td:first-child { text-align: left; min-width: 8rem }
+p, li { max-width: 60rem }
 .figure { display: block; margin: 1rem 0 }
-.figure svg { display: block; width: 100%; height: auto }
+.figure svg { display: block; width: 100%; max-width: 64rem; height: auto }
 .caption { display: block; color: var(--soft); font-size: .85rem }
 code { font-size: .9em }
 ";

@@ -28,14 +28,15 @@ const WIDTH: u32 = 860;
 /// The height of most of them.
 const HEIGHT: u32 = 400;
 
-/// By lightness and hue apart, for those who see few colours; black is kept for the first, ours.
-const COLOURS: [RGBColor; 8] = [
+/// By lightness and hue apart, for those who see few colours. The second is that of what is measured again.
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0x00, 0x5f, 0xb8),
+    RGBColor(0x70, 0x70, 0x70),
     RGBColor(0xc0, 0x39, 0x00),
     RGBColor(0x00, 0x7f, 0x5f),
     RGBColor(0x8a, 0x2b, 0xa0),
     RGBColor(0x8a, 0x6d, 0x00),
-    RGBColor(0x5f, 0x5f, 0x5f),
+    RGBColor(0x6b, 0x3e, 0x1e),
     RGBColor(0xb0, 0x10, 0x60),
     RGBColor(0x00, 0x6f, 0x7f),
 ];
@@ -67,7 +68,7 @@ pub(super) fn percentile_spectrum(series: &[Series<'_>]) -> Result<String, PlotE
         let mut chart = chart(root).build_cartesian_2d(x, Labelled::logarithmic(low..high))?;
         chart
             .configure_mesh()
-            .x_desc("percentile")
+            .x_desc("percentile (each nine as wide as the one before)")
             .y_desc("latency, µs")
             .x_label_formatter(&|&nines| percentile(nines))
             .y_label_formatter(&|&us| plain(us))

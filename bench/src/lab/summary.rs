@@ -32,23 +32,17 @@ pub(super) fn summary(claims: &[Claim]) -> String {
             .map(|verdict| verdict.in_words(claim.more_is_better, ["better", "worse"]));
         vec![
             claim.what.clone(),
+            verdict.unwrap_or_default(),
             claim.ours.clone(),
-            value,
-            other,
+            match other.is_empty() {
+                true => String::new(),
+                false => format!("{other}: {value}"),
+            },
             spread(ratio),
             spread(again.flatten()),
-            verdict.unwrap_or_default(),
         ]
     });
-    let header = [
-        "",
-        "snapback",
-        "other",
-        "",
-        "snapback ×",
-        "A/A",
-        "snapback is",
-    ];
+    let header = ["", "snapback is", "snapback", "beside", "snapback ×", "A/A"];
     table(&header, rows)
 }
 
@@ -76,9 +70,9 @@ mod tests {
         ];
         let text = summary(&claims);
         assert!(
-            text.contains("| alone | 5 µs | 4 µs | floor | 1.250 (1.250–1.250) | 1.000 (1.000–1.000) | **worse** by 25 % |"),
+            text.contains("| alone | **worse** by 25 % | 5 µs | floor: 4 µs | 1.250 (1.250–1.250) | 1.000 (1.000–1.000) |"),
             "{text}"
         );
-        assert!(text.contains("| a cut | 2 µs |  |  | – | – |  |"), "{text}");
+        assert!(text.contains("| a cut |  | 2 µs |  | – | – |"), "{text}");
     }
 }

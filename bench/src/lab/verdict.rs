@@ -35,7 +35,15 @@ impl Verdict {
             (Verdict::Less(change), false) | (Verdict::More(change), true) => (better, change),
             (Verdict::Less(change), true) | (Verdict::More(change), false) => (worse, change),
         };
-        format!("**{word}** by {:.0} %", change * 100.0)
+        // A part of a hundred is a good word for what is near, and a bad one for several times as much.
+        let times = match self {
+            Verdict::Less(change) => 1.0 / (1.0 - change),
+            Verdict::More(_) | Verdict::NotToldApart => 1.0 + change,
+        };
+        match times >= 2.0 {
+            true => format!("**{word}** {times:.1} ×"),
+            false => format!("**{word}** by {:.0} %", change * 100.0),
+        }
     }
 }
 
@@ -59,6 +67,11 @@ mod tests {
         ] {
             let verdict = Verdict::of(ratio, again);
             assert_eq!(verdict.in_words(false, ["faster", "slower"]), expected);
+        }
+        let [many, few] = [spread(9.0, 9.2, 9.3), spread(0.11, 0.125, 0.13)];
+        for (ratio, expected) in [(many, "**ahead** 9.2 ×"), (few, "**behind** 8.0 ×")] {
+            let words = Verdict::of(ratio, noise).in_words(true, ["ahead", "behind"]);
+            assert_eq!(words, expected);
         }
         let more = Verdict::of(spread(1.2, 1.25, 1.3), noise);
         assert_eq!(

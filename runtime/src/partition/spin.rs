@@ -23,6 +23,7 @@ pub(crate) struct Spin {
     last_look_ns: u64,
     switches: u64,
     pause_ns: u64,
+    /// 0 when it is not paused.
     paused_until_ns: u64,
 }
 
@@ -62,19 +63,36 @@ impl Spin {
     }
 
     fn look_again_until(&mut self, now_ns: u64) -> bool {
-        self.spun_ns += now_ns.saturating_sub(self.last_look_ns);
+        let looked_ns = now_ns.saturating_sub(self.last_look_ns);
         self.last_look_ns = now_ns;
-        if self.spun_ns >= ASK_EVERY_NS {
-            self.spun_ns = 0;
-            self.ask_kernel(now_ns, involuntary_switches());
+        if self.paused_until_ns > 0 {
+            if now_ns >= self.paused_until_ns {
+                self.resume(involuntary_switches());
+            }
+        } else {
+            self.spun_ns += looked_ns;
+            if self.spun_ns >= ASK_EVERY_NS {
+                self.spun_ns = 0;
+                self.ask_kernel(now_ns, involuntary_switches());
+            }
         }
-        let spin = now_ns < self.spin_until_ns && now_ns >= self.paused_until_ns;
+        let spin = now_ns < self.spin_until_ns && self.paused_until_ns == 0;
         if !spin {
             self.spin_until_ns = 0;
         }
         spin
     }
 
+    /// After a pause. Who took the core meanwhile took it from no spinning, and does not count: a thread that
+    /// needs it now and then, as that of the epochs does once a second, would else keep it paused for ever.
+    #[cold]
+    fn resume(&mut self, switches: u64) {
+        self.paused_until_ns = 0;
+        self.spun_ns = 0;
+        self.switches = switches;
+    }
+
+    #[cold]
     fn ask_kernel(&mut self, now_ns: u64, switches: u64) {
         if switches == self.switches {
             self.pause_ns = FIRST_PAUSE_NS;
@@ -140,5 +158,20 @@ mod tests {
         assert_eq!(pauses[9], LAST_PAUSE_NS);
         spin.ask_kernel(now_ns, spin.switches);
         assert_eq!(spin.pause_ns, FIRST_PAUSE_NS);
+    }
+
+    #[test]
+    fn who_takes_the_core_in_a_pause_does_not_prolong_it() {
+        let mut spin = Spin::new(PollMode::Adaptive, DURATION_NS);
+        spin.ask_kernel(1_000, spin.switches + 1);
+        assert_eq!(spin.pause_ns, 2 * FIRST_PAUSE_NS);
+        // However often it looks in vain meanwhile, nobody is asked.
+        spin.after_turn(2_000, true);
+        assert!(!spin.look_again(|| 2_000 + 5 * ASK_EVERY_NS));
+        assert_eq!(spin.spun_ns, 0);
+        let switches = spin.switches + 100;
+        spin.resume(switches);
+        spin.ask_kernel(FIRST_PAUSE_NS * 3, switches);
+        assert_eq!((spin.pause_ns, spin.paused_until_ns), (FIRST_PAUSE_NS, 0));
     }
 }

@@ -77,7 +77,7 @@ pub(in crate::lab) fn heat_map(heat: &HeatMap, marks: &Marks) -> Result<String, 
                 let until = at + long.max(end_s / 400.0);
                 Rectangle::new([(at, strip), (until.min(end_s), high)], STALL.filled())
             }))?
-            .label("the machine stood still")
+            .label("the load's core stood still")
             .legend(|(x, y)| Rectangle::new([(x + 6, y - 5), (x + 12, y + 5)], STALL.filled()));
         chart
             .configure_series_labels()
