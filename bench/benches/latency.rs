@@ -1,6 +1,6 @@
-//! The latency lab as a bench: `cargo bench -p snapback-bench --bench latency` measures for about eight
+//! The latency lab as a bench: `cargo bench -p snapback-bench --bench latency` measures for about seven
 //! minutes, and writes a report with its raw data into `latency-reports/`; with `-- --full` it takes
-//! half an hour. `--features rivals` puts others' servers into the same table.
+//! 40. `--features rivals` puts others' servers into the same table.
 //!
 //! Run as a test, it goes through everything once, briefly, and keeps nothing.
 

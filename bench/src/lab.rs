@@ -42,7 +42,7 @@ use summary::{Claim, summary};
 #[derive(Args, Clone, Debug)]
 pub struct LabArguments {
     /// Measure everything: how the cost grows with connections, bodies and operators, and the mark of
-    /// epochs on the tail in 20 rounds. Takes about 35 minutes instead of seven.
+    /// epochs on the tail in 20 rounds. Takes about 40 minutes instead of seven.
     #[arg(long)]
     full: bool,
     /// Go through everything once, as briefly as possible: the figures mean nothing.

@@ -5,22 +5,41 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+use super::chunks;
+
 /// Where a reply lies in a buffer that begins with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// 100 to 999. Interim replies (1xx) are skipped, never given.
     pub status: u16,
-    /// Where its body lies.
+    /// Where its body lies, with the framing of its chunks when it comes in such.
     pub body: Range<usize>,
+    /// Whether it comes in chunks.
+    pub is_chunked: bool,
     /// Whether the server will close the connection after it.
     pub closes: bool,
     /// Whether it says when to ask again (`Retry-After`).
     pub retry_after: bool,
 }
 
+impl Reply {
+    /// Whether its body, which is `body` as it was sent, says what is expected.
+    #[inline]
+    pub fn says(&self, body: &[u8], expected: &[u8]) -> bool {
+        if !self.is_chunked {
+            return body == expected;
+        }
+        let mut rest = Some(expected);
+        let walked = chunks::walk(body, |chunk| {
+            rest = rest.and_then(|rest| rest.strip_prefix(chunk));
+        });
+        walked.is_ok() && rest == Some(b"")
+    }
+}
+
 /// Bytes that are no HTTP/1 reply, or one whose end cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server sent what is no HTTP/1 reply with a Content-Length")]
+#[error("the server sent what is no HTTP/1 reply with a Content-Length or in chunks")]
 pub struct MalformedReply;
 
 /// Headers of a reply; more than that is malformed.
@@ -71,7 +90,7 @@ impl ReplyParser {
     /// [`Reply::body`]`.end` bytes.
     ///
     /// # Errors
-    /// What is there is no reply, or one without a `Content-Length` whose status has a body.
+    /// What is there is no reply, or one whose status has a body but that does not say where it ends.
     #[inline]
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<&Reply>, MalformedReply> {
         if !self.last.as_ref().is_some_and(|last| last.is_like(input)) {
@@ -102,6 +121,10 @@ fn parse(input: &[u8]) -> Result<Option<Parsed>, MalformedReply> {
         let framing = Framing::of(head.headers, head.version == Some(0))?;
         let body_bytes = match (status, framing.content_length) {
             (204 | 304, _) => 0,
+            _ if framing.is_chunked => match chunks::walk(&input[begin..], |_| {})? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
             (_, Some(length)) => length,
             (_, None) => return Err(MalformedReply),
         };
@@ -124,6 +147,7 @@ fn parse(input: &[u8]) -> Result<Option<Parsed>, MalformedReply> {
             reply: Reply {
                 status,
                 body: begin..end,
+                is_chunked: framing.is_chunked,
                 closes: framing.closes,
                 retry_after: framing.retry_after,
             },
@@ -145,6 +169,7 @@ fn is_framing(name: &str) -> bool {
 
 struct Framing {
     content_length: Option<usize>,
+    is_chunked: bool,
     closes: bool,
     retry_after: bool,
 }
@@ -153,6 +178,7 @@ impl Framing {
     fn of(headers: &[httparse::Header<'_>], http10: bool) -> Result<Framing, MalformedReply> {
         let mut framing = Framing {
             content_length: None,
+            is_chunked: false,
             closes: http10,
             retry_after: false,
         };
@@ -168,7 +194,10 @@ impl Framing {
                 framing.retry_after =
                     !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err(MalformedReply);
+                if !header.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(MalformedReply);
+                }
+                framing.is_chunked = true;
             }
         }
         Ok(framing)
@@ -242,6 +271,31 @@ mod tests {
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
             Ok(&[(200, "x", false)]),
         );
+    }
+
+    #[test]
+    fn chunked_replies_say_what_their_chunks_say() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunks = "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+        check(
+            &format!("{head}{chunks}{head}{chunks}"),
+            Ok(&[(200, chunks, false); 2]),
+        );
+        let bytes = format!("{head}{chunks}");
+        let mut parser = ReplyParser::default();
+        let reply = parser
+            .parse(bytes.as_bytes())
+            .expect("a reply")
+            .expect("a whole one");
+        let body = &bytes.as_bytes()[reply.body.clone()];
+        for (expected, says) in [
+            ("hello", true),
+            ("hell", false),
+            ("hello!", false),
+            ("", false),
+        ] {
+            assert_eq!(reply.says(body, expected.as_bytes()), says, "{expected}");
+        }
     }
 
     #[test]
@@ -319,7 +373,7 @@ mod tests {
             Err(MalformedReply),
         );
         check(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
             Err(MalformedReply),
         );
         check("SSH-2.0-x\r\n", Err(MalformedReply));
