@@ -183,21 +183,24 @@ pub(super) fn lines(
         Scale::Logarithmic => around(values()),
         Scale::FromZero => (0.0, values().fold(0.0, f64::max) * 1.15),
     };
+    // Of ratios nearly all are around 1, so there is room for the legend at the bottom.
+    use SeriesLabelPosition::{LowerLeft, UpperLeft};
+    let axes = (x, y, labels);
     draw("lines", HEIGHT, |root| match scale {
         Scale::Logarithmic => {
-            draw_lines(root, x, y, labels, lines, Labelled::logarithmic(low..high))
+            let values = Labelled::logarithmic(low..high);
+            draw_lines(root, axes, lines, values, UpperLeft)
         }
-        Scale::FromZero => draw_lines(root, x, y, labels, lines, low..high),
+        Scale::FromZero => draw_lines(root, axes, lines, low..high, LowerLeft),
     })
 }
 
 fn draw_lines<Y>(
     root: &Root<'_>,
-    x: &str,
-    y: &str,
-    labels: &[String],
+    (x, y, labels): (&str, &str, &[String]),
     lines: &[Line],
     values: Y,
+    legend: SeriesLabelPosition,
 ) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
@@ -230,7 +233,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(legend)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font(FONT)
