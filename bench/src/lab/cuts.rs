@@ -112,8 +112,8 @@ pub(super) fn with_and_without(lab: &mut Lab) -> Result<(), Box<dyn Error>> {
     let rounds = lab.extent.epoch_rounds;
     lab.report.text(format!(
         "## A checkpoint each second against none\n\n{RATE_PER_S} requests per second, open loop, blocking. All three \
-         servers stay up on one core and are loaded in turns, so that each ratio is between neighbours in \
-         time; in brackets the 95 % confidence interval of the median.",
+         servers stay up on one core and are loaded in turns, so that each ratio is within a round; \
+         in brackets the 95 % confidence interval of the median.",
     ));
     // Two epochs a window.
     against_none(lab, "alternate", 1_000, rounds, Duration::from_secs(2))?;
